@@ -1,0 +1,26 @@
+//! The appliers: the change log materialized into SQLite.
+//!
+//! One file per database, one writing lane per file, one catalog over all. Depends on the log; knows no network and no
+//! MySQL syntax (MySQL's *types* it knows: they are what the catalog is about).
+//!
+//! Reading order: [`types`] (MySQL types and how values are stored) → [`catalog`] (schemas as data) → [`schema`] (schema
+//! changes, as they stand in entries) → [`physical`] (the shape in SQLite) → [`capture`] (row changes of a dry run) →
+//! [`lane`] (the one writer) → [`materialize`] and [`history`] (the fold: entries into rows, last writer wins) →
+//! [`readers`] (snapshots) → [`digest`] (are two copies equal?) → [`engine`] (all of it behind one door).
+
+pub mod capture;
+pub mod catalog;
+pub mod collate;
+pub mod digest;
+pub mod engine;
+pub mod history;
+pub mod lane;
+pub mod materialize;
+pub mod physical;
+pub mod readers;
+pub mod schema;
+pub mod types;
+
+pub use catalog::{Catalog, Column, Database, Index, Table};
+pub use engine::{ApplyError, Engine, EngineOptions, OpenError, WriteError};
+pub use types::{BaseType, ColumnType};

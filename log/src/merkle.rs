@@ -1,0 +1,2 @@
+//! (log helper)
+pub struct Tree;

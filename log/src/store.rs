@@ -1,0 +1,2 @@
+//! (log helper)
+pub trait Store: Send + Sync {}

@@ -1,0 +1,77 @@
+//! Plans: what a statement becomes once bound and lowered, and the bounded cache of them.
+//!
+//! A plan is keyed by the statement's fingerprint (its tokens with literals left out), the current database, the sql_mode
+//! and the catalog version. Literals reach it as arguments (`Arg::Slot`); those that change its shape (ORDER BY 1, LIMIT where
+//! pinned, a literal in the select list that gives its column type) are *pinned*: a fingerprint may have several plans, one for each set of pinned values.
+
+use std::sync::Arc;
+
+use starling_log::Value;
+
+use super::result::ResultColumn;
+use super::types::Ty;
+
+/// Where a lowered statement's parameter (`?1` … in order of this list) comes from at run time.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Arg {
+    Constant(Value),
+    /// Literal `slot` of the text, converted to the canonical form of `ty`.
+    Slot {
+        slot: u32,
+        ty: Ty,
+    },
+    /// Client parameter `index`, converted to the canonical form of `ty` (`None`: as it comes).
+    Param {
+        index: u32,
+        ty: Option<Ty>,
+    },
+    UserVar {
+        name: String,
+        ty: Ty,
+    },
+    SysVar {
+        scope: Option<String>,
+        name: String,
+        ty: Ty,
+    },
+    Context(Context),
+}
+
+/// Session values, fixed for one statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Context {
+    /// NOW(f): DATETIME in the session's time zone.
+    Now(u8),
+    UtcNow(u8),
+    CurDate,
+    UtcDate,
+    CurTime(u8),
+    UtcTime(u8),
+    LastInsertId,
+    RowCount,
+    FoundRows,
+    ConnectionId,
+    Database,
+    /// USER(), SESSION_USER(): user@host as given
+    User,
+    CurrentUser,
+    Version,
+}
+
+/// SQLite text, its arguments, and what it touches.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lowered {
+    pub sql: String,
+    pub args: Vec<Arg>,
+    /// Lower-case names of databases (schema names of SQLite) it reads, `information_schema` and the like included.
+    pub dbs: Vec<String>,
+}
+
+/// A SELECT ready to run.
+#[derive(Clone, Debug)]
+pub struct SelectPlan {
+    pub lowered: Lowered,
+    pub columns: Arc<[ResultColumn]>,
+    /// Bound to be quick (point or small range by key, no table): may run in place on the connection's thread.
+    pub short: bool,
+}

@@ -1,0 +1,94 @@
+//! What a statement gives back: column metadata, rows, and the closing OK. The seam between `sql` and the wire.
+//!
+//! Promises: metadata come from binding, never from looking at values; rows are handed over borrowed, one by one.
+//! Must not know: packets.
+
+use starling_apply::ColumnType;
+use starling_log::ValueRef;
+
+use super::error::{Result, SqlError};
+
+/// A result column, as MySQL describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultColumn {
+    /// Schema, table (alias) and original table; empty for expressions.
+    pub schema: String,
+    pub table: String,
+    pub org_table: String,
+    pub name: String,
+    pub org_name: String,
+    /// Type in canonical storage form (see `starling_apply::types`); the wire derives type code, charset number, length, decimals from it.
+    pub ty: ColumnType,
+    /// NULL literal: MYSQL_TYPE_NULL
+    pub null_type: bool,
+    pub not_null: bool,
+    pub primary_key: bool,
+    pub unique_key: bool,
+    pub multiple_key: bool,
+    pub auto_increment: bool,
+    pub no_default: bool,
+    pub on_update_now: bool,
+}
+
+/// The end of a statement without (or after) rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Done {
+    pub affected: u64,
+    pub last_insert_id: u64,
+    pub warnings: u16,
+    /// `Rows matched: 1  Changed: 1  Warnings: 0` and the like.
+    pub info: String,
+}
+
+/// Session state that travels in status flags.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    pub autocommit: bool,
+    pub in_transaction: bool,
+    pub read_only_transaction: bool,
+    pub no_backslash_escapes: bool,
+}
+
+/// Takes one statement's result. For rows: `columns` once, `row` for each, then `done`. Without rows: `done` alone. Several statements of one
+/// COM_QUERY call it in sequence (`more` tells that another result follows).
+pub trait Sink: Send {
+    fn columns(&mut self, columns: &[ResultColumn]) -> Result<()>;
+    /// `Err` ends the statement (the client is gone, or its buffer is full and may not be waited for).
+    fn row(&mut self, values: &[ValueRef<'_>]) -> Result<()>;
+    fn done(&mut self, done: &Done, status: Status, more: bool) -> Result<()>;
+    /// True when what is buffered should be sent before more rows come (the executor then yields to `flush_blocking`).
+    fn is_full(&self) -> bool;
+    /// Sends what is buffered; called only where blocking is allowed (inside block_in_place or a blocking thread).
+    fn flush_blocking(&mut self) -> Result<()>;
+}
+
+/// A typed parameter of EXECUTE.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Param {
+    Null,
+    Int(i64),
+    UInt(u64),
+    Float(f32),
+    Double(f64),
+    /// DECIMAL as text
+    Decimal(String),
+    /// Character string, as bytes in the connection's charset.
+    Text(Vec<u8>),
+    Bytes(Vec<u8>),
+    /// `YYYY-MM-DD`
+    Date(String),
+    /// `YYYY-MM-DD HH:MM:SS[.ffffff]`
+    DateTime(String),
+    /// Signed microseconds
+    Time(i64),
+}
+
+/// A prepared statement's description for COM_STMT_PREPARE.
+#[derive(Clone, Debug, Default)]
+pub struct PreparedInfo {
+    pub params: u16,
+    pub columns: Vec<ResultColumn>,
+}
+
+/// Kept so that the two names stand together.
+pub type SinkError = SqlError;
