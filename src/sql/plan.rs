@@ -19,11 +19,13 @@ pub enum Arg {
     Slot {
         slot: u32,
         ty: Ty,
+        how: How,
     },
     /// Client parameter `index`, converted to the canonical form of `ty` (`None`: as it comes).
     Param {
         index: u32,
         ty: Option<Ty>,
+        how: How,
     },
     UserVar {
         name: String,
@@ -35,6 +37,16 @@ pub enum Arg {
         ty: Ty,
     },
     Context(Context),
+}
+
+/// How a constant reaches the form of its argument's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// As a value of that type (rounded, cut: what a CAST does).
+    Cast,
+    /// As something to compare with values of that type: never rounded, so that `int_column < 5.5` and
+    /// `datetime_column = '2020-01-01 10:00:00.5'` stay true to their text (`lower::args::comparable`).
+    Compare,
 }
 
 /// Session values, fixed for one statement.
