@@ -21,6 +21,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod text;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BaseType {
     TinyInt,
