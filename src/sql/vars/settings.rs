@@ -1,0 +1,107 @@
+//! The session variables that statements ask all the time, in typed form; read again after every SET.
+
+use super::{SessionVars, VarValue};
+use crate::sql::bind::SqlMode;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// Reads see what is committed when the statement starts (READ UNCOMMITTED gets it too).
+    ReadCommitted,
+    #[default]
+    RepeatableRead,
+    Serializable,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub mode: SqlMode,
+    pub autocommit: bool,
+    pub isolation: Isolation,
+    pub read_only: bool,
+    pub foreign_key_checks: bool,
+    pub sql_safe_updates: bool,
+    pub lock_wait_ms: u64,
+    /// 0: no limit.
+    pub max_execution_ms: u64,
+    pub sql_select_limit: u64,
+    pub group_concat_max_len: u64,
+    pub max_allowed_packet: usize,
+    pub wait_timeout: u64,
+    pub collation: String,
+    /// Charset of statements as they come.
+    pub client_charset: String,
+    /// `None`: results go out as they are.
+    pub results_charset: Option<String>,
+    pub time_zone: String,
+    /// Microseconds since the epoch, set by `SET timestamp`.
+    pub timestamp_us: Option<i64>,
+    pub sql_auto_is_null: bool,
+    pub sql_warnings: bool,
+    pub div_precision_increment: u8,
+    pub default_week_format: u8,
+    pub max_error_count: usize,
+}
+
+impl Settings {
+    pub fn read(vars: &SessionVars) -> Settings {
+        let text = |name: &str| match vars.named(name) {
+            VarValue::Text(t) => Some(t.to_string()),
+            _ => None,
+        };
+        let number = |name: &str| vars.named(name).as_u64();
+        let on = |name: &str| vars.named(name).is_on();
+        let timestamp = match vars.named("timestamp") {
+            VarValue::Real(v) if v > 0.0 => Some((v * 1e6).round() as i64),
+            _ => None,
+        };
+        Settings {
+            mode: sql_mode(&text("sql_mode").unwrap_or_default()),
+            autocommit: on("autocommit"),
+            isolation: match text("transaction_isolation").as_deref() {
+                Some("READ-COMMITTED" | "READ-UNCOMMITTED") => Isolation::ReadCommitted,
+                Some("SERIALIZABLE") => Isolation::Serializable,
+                _ => Isolation::RepeatableRead,
+            },
+            read_only: on("transaction_read_only"),
+            foreign_key_checks: on("foreign_key_checks"),
+            sql_safe_updates: on("sql_safe_updates"),
+            lock_wait_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
+            max_execution_ms: number("max_execution_time"),
+            sql_select_limit: number("sql_select_limit"),
+            group_concat_max_len: number("group_concat_max_len"),
+            max_allowed_packet: usize::try_from(number("max_allowed_packet")).unwrap_or(usize::MAX),
+            wait_timeout: number("wait_timeout"),
+            collation: text("collation_connection").unwrap_or_else(|| "utf8mb4_0900_ai_ci".into()),
+            client_charset: text("character_set_client").unwrap_or_else(|| "utf8mb4".into()),
+            results_charset: text("character_set_results"),
+            time_zone: text("time_zone").unwrap_or_else(|| "SYSTEM".into()),
+            timestamp_us: timestamp,
+            sql_auto_is_null: on("sql_auto_is_null"),
+            sql_warnings: on("sql_warnings"),
+            div_precision_increment: number("div_precision_increment") as u8,
+            default_week_format: number("default_week_format") as u8,
+            max_error_count: number("max_error_count") as usize,
+        }
+    }
+}
+
+fn sql_mode(text: &str) -> SqlMode {
+    let has = |word: &str| text.split(',').any(|w| w == word);
+    SqlMode {
+        ansi_quotes: has("ANSI_QUOTES"),
+        pipes_as_concat: has("PIPES_AS_CONCAT"),
+        no_backslash_escapes: has("NO_BACKSLASH_ESCAPES"),
+        ignore_space: has("IGNORE_SPACE"),
+        high_not_precedence: has("HIGH_NOT_PRECEDENCE"),
+        real_as_float: has("REAL_AS_FLOAT"),
+        only_full_group_by: has("ONLY_FULL_GROUP_BY"),
+        strict: has("STRICT_TRANS_TABLES") || has("STRICT_ALL_TABLES"),
+        no_zero_date: has("NO_ZERO_DATE"),
+        no_zero_in_date: has("NO_ZERO_IN_DATE"),
+        error_for_division_by_zero: has("ERROR_FOR_DIVISION_BY_ZERO"),
+        no_auto_value_on_zero: has("NO_AUTO_VALUE_ON_ZERO"),
+        no_unsigned_subtraction: has("NO_UNSIGNED_SUBTRACTION"),
+        pad_char_to_full_length: has("PAD_CHAR_TO_FULL_LENGTH"),
+        allow_invalid_dates: has("ALLOW_INVALID_DATES"),
+    }
+}
