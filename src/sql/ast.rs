@@ -129,9 +129,12 @@ pub enum Quantifier {
     All,
 }
 
+/// Slot of literals that are no token of their own (NULL, TRUE, FALSE, bare words of SET, what the parser made up).
+pub const NO_SLOT: u32 = u32::MAX;
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
-    /// `slot`: index into `Parsed::literals`.
+    /// `slot`: index into `Parsed::literals`, or `NO_SLOT`.
     Literal {
         value: Literal,
         slot: u32,
@@ -306,6 +309,9 @@ pub struct Call {
     /// IGNORE NULLS etc. are refused by the parser (MySQL does).
     /// JSON_VALUE(… RETURNING t …) and the like.
     pub returning: Option<CastType>,
+    /// JSON_VALUE(… ON EMPTY, … ON ERROR): `None` where not given.
+    pub on_empty: Option<JsonOn>,
+    pub on_error: Option<JsonOn>,
     pub span: Span,
 }
 
@@ -676,6 +682,8 @@ pub struct CreateTable {
     pub like: Option<TableName>,
     /// CREATE TABLE … [IGNORE|REPLACE] SELECT
     pub query: Option<Box<Query>>,
+    pub query_ignore: bool,
+    pub query_replace: bool,
     /// PARTITION BY given (refused by name)
     pub partitioned: bool,
 }
@@ -1069,6 +1077,9 @@ pub struct Parsed {
     pub statement: Statement,
     /// How many `?` it has.
     pub params: u32,
-    /// The literals of the text in order (index = `slot`): where they stand.
+    /// The literals of the text in order (index = `slot`): where they stand. Every literal token has a slot, also those that
+    /// the grammar itself consumed (aliases, type lengths, separators).
     pub literals: Vec<Span>,
+    /// The slots that are no `Expr::Literal`: whoever caches a plan pins them always.
+    pub pinned: Vec<u32>,
 }
