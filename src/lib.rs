@@ -5,6 +5,7 @@
 //! `starling_apply::materialize` (rows on other nodes) → [`cluster`] (members, streams between nodes).
 //! [`http`] shows the log to the world; [`cli`], [`config`] and [`server`] start it all and stop it in order.
 
+pub mod auth;
 pub mod cli;
 pub mod cluster;
 pub mod config;

@@ -49,6 +49,17 @@ impl SqlError {
     pub fn unknown_column(name: &str, clause: &str) -> SqlError {
         SqlError::new(1054, format!("Unknown column '{name}' in '{clause}'"))
     }
+    /// What became of the write is not known: the client must hear nothing (its connection is closed).
+    pub fn unknown_outcome(why: impl std::fmt::Display) -> SqlError {
+        SqlError {
+            code: 0,
+            state: *b"HY000",
+            message: format!("outcome unknown: {why}").into(),
+        }
+    }
+    pub fn is_unknown_outcome(&self) -> bool {
+        self.code == 0
+    }
     pub fn internal(what: impl std::fmt::Display) -> SqlError {
         SqlError::new(1105, format!("Unknown error: {what}"))
     }

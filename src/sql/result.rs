@@ -30,6 +30,32 @@ pub struct ResultColumn {
     pub on_update_now: bool,
 }
 
+impl ResultColumn {
+    /// A parameter marker as COM_STMT_PREPARE describes it.
+    pub fn marker() -> ResultColumn {
+        ResultColumn::named("?", ColumnType::new(starling_apply::BaseType::VarBinary))
+    }
+    /// A column that is an expression.
+    pub fn named(name: impl Into<String>, ty: ColumnType) -> ResultColumn {
+        ResultColumn {
+            schema: String::new(),
+            table: String::new(),
+            org_table: String::new(),
+            name: name.into(),
+            org_name: String::new(),
+            ty,
+            null_type: false,
+            not_null: false,
+            primary_key: false,
+            unique_key: false,
+            multiple_key: false,
+            auto_increment: false,
+            no_default: false,
+            on_update_now: false,
+        }
+    }
+}
+
 /// The end of a statement without (or after) rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Done {

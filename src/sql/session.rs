@@ -14,6 +14,21 @@ pub struct Server {
     // stmt helper: global variables, plan cache, session registry, counters (Questions, Com_select …)
 }
 
+impl Server {
+    /// Unique in the process, from 1.
+    pub fn next_connection_id(&self) -> u32 {
+        todo!("stmt helper")
+    }
+    /// `@@version`, for the greeting.
+    pub fn version(&self) -> String {
+        todo!("stmt helper")
+    }
+    /// `@@global.max_connections`.
+    pub fn max_connections(&self) -> usize {
+        todo!("stmt helper")
+    }
+}
+
 /// Who the session belongs to, after authentication.
 #[derive(Clone, Debug)]
 pub struct Identity {
@@ -35,9 +50,10 @@ pub struct Prepared {
 }
 
 impl Session {
-    /// Registers it (connection id is unique in the process). `found_rows`: CLIENT_FOUND_ROWS; `collation`: number of the handshake.
-    pub fn new(server: Arc<Server>, identity: Identity, found_rows: bool, collation: u16) -> Session {
-        let _ = (server, identity, found_rows, collation);
+    /// Registers it under `id` (from `Server::next_connection_id`; dropping it takes it off the list). `found_rows`: CLIENT_FOUND_ROWS;
+    /// `collation`: number of the handshake.
+    pub fn new(server: Arc<Server>, id: u32, identity: Identity, found_rows: bool, collation: u16) -> Session {
+        let _ = (server, id, identity, found_rows, collation);
         todo!("stmt helper")
     }
     pub fn connection_id(&self) -> u32 {
@@ -83,6 +99,10 @@ impl Session {
     /// COM_CHANGE_USER, second half.
     pub fn become_user(&mut self, identity: Identity) {
         let _ = identity;
+        todo!("stmt helper")
+    }
+    /// Fires when the session is killed (KILL CONNECTION); cheap to clone.
+    pub fn killed(&self) -> tokio_util::sync::CancellationToken {
         todo!("stmt helper")
     }
     pub fn status(&self) -> Status {

@@ -16,7 +16,9 @@ impl ColumnType {
         let length = self.length;
         let mut out = match (self.base, length, self.decimals) {
             (BaseType::TinyInt, Some(1), _) if !self.unsigned => "tinyint(1)".to_string(),
-            (BaseType::TinyInt | BaseType::SmallInt | BaseType::MediumInt | BaseType::Int | BaseType::BigInt, Some(n), _) if self.zerofill => {
+            (BaseType::TinyInt | BaseType::SmallInt | BaseType::MediumInt | BaseType::Int | BaseType::BigInt, Some(n), _)
+                if self.zerofill =>
+            {
                 format!("{base}({n})")
             }
             (BaseType::Decimal, n, d) => format!("decimal({},{})", n.unwrap_or(10), d.unwrap_or(0)),
@@ -237,7 +239,13 @@ fn write_real(out: &mut Vec<u8>, ty: &ColumnType, v: f64) {
 /// A DOUBLE: the shortest digits that read back the same, with an exponent where MySQL takes one.
 pub fn write_double(out: &mut Vec<u8>, v: f64) {
     if !v.is_finite() {
-        out.extend_from_slice(if v.is_nan() { b"nan" } else if v > 0.0 { b"inf" } else { b"-inf" });
+        out.extend_from_slice(if v.is_nan() {
+            b"nan"
+        } else if v > 0.0 {
+            b"inf"
+        } else {
+            b"-inf"
+        });
         return;
     }
     if v.fract() == 0.0 && v.abs() < 1e15 {
@@ -414,7 +422,10 @@ mod tests {
         assert_eq!(shown(&ty, ValueRef::Int(3)), "a,b");
         let mut ty = ColumnType::new(BaseType::Time);
         ty.decimals = Some(3);
-        assert_eq!(shown(&ty, ValueRef::Int(-(838 * 3600 + 59 * 60 + 59) * 1_000_000 - 250_000)), "-838:59:59.250");
+        assert_eq!(
+            shown(&ty, ValueRef::Int(-(838 * 3600 + 59 * 60 + 59) * 1_000_000 - 250_000)),
+            "-838:59:59.250"
+        );
         let mut ty = ColumnType::new(BaseType::Decimal);
         ty.decimals = Some(2);
         assert_eq!(shown(&ty, ValueRef::Int(7)), "7.00");

@@ -140,7 +140,11 @@ fn common_integer(given: &[&Ty], nullable: bool) -> Ty {
     let widest = given.iter().map(|t| size(t)).max().unwrap_or(5);
     let unsigned_widest = given.iter().filter(|t| t.ty.unsigned).map(|t| size(t)).max().unwrap_or(0);
     let all_unsigned = given.iter().all(|t| t.ty.unsigned);
-    let needed = if !all_unsigned && unsigned_widest == widest { widest + 1 } else { widest };
+    let needed = if !all_unsigned && unsigned_widest == widest {
+        widest + 1
+    } else {
+        widest
+    };
     let base = match needed {
         1 => BaseType::TinyInt,
         2 => BaseType::SmallInt,
@@ -166,13 +170,19 @@ pub fn comparison(types: &[&Ty]) -> Ty {
     let forms: Vec<Form> = given.iter().map(|t| form(t)).collect();
     let all = |allowed: &[Form]| forms.iter().all(|f| allowed.contains(f));
     let has = |f: Form| forms.contains(&f);
-    let strings = given.iter().all(|t| matches!(form(t), Form::Text | Form::Blob) || matches!(t.ty.base, BaseType::Enum | BaseType::Set));
+    let strings = given
+        .iter()
+        .all(|t| matches!(form(t), Form::Text | Form::Blob) || matches!(t.ty.base, BaseType::Enum | BaseType::Set));
     if strings {
         let owned: Vec<Ty> = given.iter().map(|t| (*t).clone()).collect();
         return rule::sized(&owned, owned.iter().map(rule::chars).max().unwrap_or(0), nullable);
     }
     if all(&[Form::Int, Form::Unsigned]) {
-        return if has(Form::Unsigned) { Ty::unsigned(nullable) } else { Ty::int(nullable) };
+        return if has(Form::Unsigned) {
+            Ty::unsigned(nullable)
+        } else {
+            Ty::int(nullable)
+        };
     }
     if all(&[Form::Int, Form::Unsigned, Form::Decimal]) {
         let scale = given.iter().map(|t| rule::digits_and_scale(t).1).max().unwrap_or(0);
@@ -200,7 +210,9 @@ pub fn identity(from: &Ty, to: &Ty) -> bool {
         (Form::Int, Form::Int | Form::Unsigned) | (Form::Unsigned, Form::Unsigned) => true,
         (Form::Real, Form::Real) => true,
         (Form::Decimal, Form::Decimal) => from.ty.decimals.unwrap_or(0) == to.ty.decimals.unwrap_or(0),
-        (Form::Text, Form::Text) | (Form::Blob, Form::Blob) => from.ty.base != BaseType::Binary || to.ty.base != BaseType::Binary || from.ty.length == to.ty.length,
+        (Form::Text, Form::Text) | (Form::Blob, Form::Blob) => {
+            from.ty.base != BaseType::Binary || to.ty.base != BaseType::Binary || from.ty.length == to.ty.length
+        }
         (Form::Date, Form::Date) | (Form::Time, Form::Time) | (Form::Json, Form::Json) => true,
         (Form::DateTime, Form::DateTime) => from.ty.decimals.unwrap_or(0) == to.ty.decimals.unwrap_or(0),
         _ => from.ty == to.ty,
@@ -291,7 +303,11 @@ pub fn number(sql: &str, ty: &Ty) -> (String, Ty) {
     match form(ty) {
         Form::Null | Form::Int | Form::Unsigned | Form::Real | Form::Decimal => (sql.to_string(), ty.clone()),
         Form::Date | Form::DateTime | Form::Time => {
-            let to = if decimals == 0 { Ty::int(ty.nullable) } else { Ty::decimal(14 + u32::from(decimals), decimals, ty.nullable) };
+            let to = if decimals == 0 {
+                Ty::int(ty.nullable)
+            } else {
+                Ty::decimal(14 + u32::from(decimals), decimals, ty.nullable)
+            };
             (number_source(sql, ty), to)
         }
         Form::Special if ty.ty.base == BaseType::Bit => (sql.to_string(), Ty::unsigned(ty.nullable)),
@@ -323,7 +339,9 @@ pub fn to_text(sql: &str, from: &Ty) -> String {
 fn to_blob(sql: &str, from: &Ty) -> String {
     match form(from) {
         Form::Blob | Form::Null => sql.to_string(),
-        Form::Special if matches!(from.ty.base, BaseType::Bit | BaseType::Vector) => format!("starling_bytes({sql},{})", literal(&spec(&from.ty))),
+        Form::Special if matches!(from.ty.base, BaseType::Bit | BaseType::Vector) => {
+            format!("starling_bytes({sql},{})", literal(&spec(&from.ty)))
+        }
         _ => format!("CAST({} AS BLOB)", to_text(sql, from)),
     }
 }

@@ -173,8 +173,17 @@ impl Function {
     }
     /// The arguments in the form the function takes.
     pub fn arguments(&self, args: &[(String, Ty)], types: &[Ty], result: &Ty) -> Vec<String> {
-        let compared: Vec<&Ty> = types.iter().enumerate().filter(|(i, _)| self.param(*i) == Kind::Compare).map(|(_, t)| t).collect();
-        let compare = if compared.is_empty() { None } else { Some(convert::comparison(&compared)) };
+        let compared: Vec<&Ty> = types
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| self.param(*i) == Kind::Compare)
+            .map(|(_, t)| t)
+            .collect();
+        let compare = if compared.is_empty() {
+            None
+        } else {
+            Some(convert::comparison(&compared))
+        };
         args.iter()
             .enumerate()
             .map(|(index, (sql, ty))| match (self.param(index), &compare) {
@@ -196,7 +205,12 @@ impl Function {
             Extra::Collation => out += &format!("{comma}{}", convert::literal(&self.collation(types))),
             Extra::Result => out += &format!("{comma}{}", convert::literal(&convert::spec(&result.ty))),
             Extra::Scale => out += &format!("{comma}{}", result.ty.decimals.unwrap_or(0)),
-            Extra::First => out += &format!("{comma}{}", types.first().map_or("''".to_string(), |t| convert::literal(&convert::spec(&t.ty)))),
+            Extra::First => {
+                out += &format!(
+                    "{comma}{}",
+                    types.first().map_or("''".to_string(), |t| convert::literal(&convert::spec(&t.ty)))
+                )
+            }
         }
         out.push(')');
         out

@@ -56,7 +56,11 @@ impl<'b> Args<'_, 'b> {
     }
     /// NULL when there is no such argument.
     pub fn get(&self, index: usize) -> ValueRef<'_> {
-        if index < self.0.len() { self.0.get_raw(index) } else { ValueRef::Null }
+        if index < self.0.len() {
+            self.0.get_raw(index)
+        } else {
+            ValueRef::Null
+        }
     }
     pub fn is_null(&self, index: usize) -> bool {
         matches!(self.get(index), ValueRef::Null)
@@ -135,9 +139,9 @@ impl<'b> Args<'_, 'b> {
         index: usize,
         make: impl FnOnce(ValueRef<'_>) -> Result<T, Raised>,
     ) -> Result<std::sync::Arc<T>, Raised> {
-        let made = self
-            .0
-            .get_or_create_aux(index as std::os::raw::c_int, |value| make(value).map_err(|e| Box::new(e) as Box<dyn std::error::Error + Send + Sync>));
+        let made = self.0.get_or_create_aux(index as std::os::raw::c_int, |value| {
+            make(value).map_err(|e| Box::new(e) as Box<dyn std::error::Error + Send + Sync>)
+        });
         made.map_err(|error| match error {
             rusqlite::Error::UserFunctionError(inner) => match inner.downcast::<Raised>() {
                 Ok(raised) => *raised,
