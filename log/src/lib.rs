@@ -15,6 +15,7 @@ pub mod merkle;
 pub mod segment;
 pub mod store;
 pub mod value;
+mod varint;
 pub mod vector;
 
 pub use clock::{Clock, Hlc, Stamp, SystemTime, TimeSource};

@@ -3,14 +3,30 @@
 //! Promises: `append` returns only when its entries are durable (one fsync may serve many callers, none is skipped); after a
 //! failed sync nothing is acknowledged any more (poisoned); a full disk is an error of that append alone. Sequences are dense.
 
+mod commit;
+mod keys;
+mod open;
+mod prune;
+mod read;
+mod recent;
+mod round;
+mod scan;
+
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Stamp, TimeSource};
 use crate::entry::{Body, Entry};
+use crate::merkle;
+use crate::segment::SegmentError;
+use crate::store::{Store, StoreError};
 use crate::vector::{Origin, Place, VersionVector};
+
+pub use scan::Scan;
 
 #[derive(Clone, Debug)]
 pub struct LogOptions {
@@ -19,6 +35,8 @@ pub struct LogOptions {
     /// sled's cache (default 16 MiB: an idle node stays small).
     pub cache_bytes: u64,
     pub drift_ms: u64,
+    /// Entries kept decoded in memory for followers and feeds (default 4 MiB).
+    pub recent_bytes: usize,
 }
 
 impl LogOptions {
@@ -27,6 +45,7 @@ impl LogOptions {
             dir: dir.into(),
             cache_bytes: 16 << 20,
             drift_ms: 500,
+            recent_bytes: 4 << 20,
         }
     }
 }
@@ -71,11 +90,14 @@ pub enum AppendError {
     Clock(String),
     #[error("an entry of {size} bytes is larger than the {max} that the log takes")]
     TooLarge { size: usize, max: usize },
+    /// An image does not fit its table header: a bug of the caller, caught before it is written for ever.
+    #[error("a malformed entry was refused")]
+    Malformed,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Pruned: `oldest` is what is still there.
+    /// Pruned: everything after `oldest` is still there.
     #[error("pruned; the oldest kept is {oldest:?}")]
     Pruned { oldest: VersionVector },
     #[error("damaged log: {0}")]
@@ -95,107 +117,133 @@ pub enum IngestError {
     Append(#[from] AppendError),
 }
 
+impl From<SegmentError> for IngestError {
+    fn from(error: SegmentError) -> IngestError {
+        match error {
+            SegmentError::Version(version) => IngestError::Version(version),
+            SegmentError::Damaged(why) => IngestError::Damaged(why.to_owned()),
+        }
+    }
+}
+
+impl From<SegmentError> for ReadError {
+    fn from(error: SegmentError) -> ReadError {
+        ReadError::Damaged(error.to_string())
+    }
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> ReadError {
+        ReadError::Damaged(error.to_string())
+    }
+}
+
+/// What readers see; changed only after a sync.
+struct Visible {
+    held: VersionVector,
+    pruned: VersionVector,
+    recent: recent::Recent,
+}
+
 pub struct Log {
-    // log helper: fields
+    store: Arc<dyn Store>,
+    clock: Clock,
+    /// Waiting for the next flush.
+    queue: commit::Queue,
+    /// Whoever holds it writes and flushes.
+    committer: Mutex<commit::Committer>,
+    visible: RwLock<Visible>,
+    /// Leaves already read from the store, by origin.
+    merkle: Mutex<merkle::Cache>,
+    /// Parts of large entries that came in without their last one.
+    partial: Mutex<commit::Partial>,
+    pruning: Mutex<()>,
+    grown: watch::Sender<u64>,
+    flush: std::sync::atomic::AtomicU64,
+    poison: OnceLock<String>,
 }
 
 impl Log {
     pub fn open(options: LogOptions, time: Arc<dyn TimeSource>) -> Result<Arc<Log>, OpenError> {
-        let _ = (options, time);
-        todo!("log helper")
+        let store = crate::store::sled::SledStore::open(&options.dir, options.cache_bytes)?;
+        Log::with_store(Arc::new(store), options, time)
     }
     /// Over any store (the simulated twin in tests).
-    pub fn with_store(store: Arc<dyn crate::store::Store>, options: LogOptions, time: Arc<dyn TimeSource>) -> Result<Arc<Log>, OpenError> {
-        let _ = (store, options, time);
-        todo!("log helper")
+    pub fn with_store(store: Arc<dyn Store>, options: LogOptions, time: Arc<dyn TimeSource>) -> Result<Arc<Log>, OpenError> {
+        open::open(store, &options, time).map(Arc::new)
     }
     pub fn clock(&self) -> &Clock {
-        todo!("log helper")
+        &self.clock
     }
     /// Appends to one of this node's own sequences, all drafts in this order, and returns when they are durable. Blocking;
     /// many threads may call at once and share one segment and one fsync (whoever comes first leads; the queue is bounded).
     pub fn append(&self, origin: Origin, drafts: Vec<Draft>) -> Result<Vec<Placed>, AppendError> {
-        let _ = (origin, drafts);
-        todo!("log helper")
+        self.submit_append(origin, drafts)
     }
     /// Takes segments of other nodes' sequences as they travel; verifies all, skips what is held, durable on return.
-    /// Returns the new entries, decoded, in order.
+    /// Returns the new entries, decoded, in order. All or nothing is taken. The parts of a large entry may come in several
+    /// calls. The clock follows what came in, as far as it is not too early (rule 20): whoever applies entries holds those.
     pub fn ingest(&self, segments: &[Bytes]) -> Result<Vec<Arc<Entry>>, IngestError> {
-        let _ = segments;
-        todo!("log helper")
+        self.submit_ingest(segments)
     }
     /// Everything durable here.
     pub fn held(&self) -> VersionVector {
-        todo!("log helper")
+        self.visible.read().held.clone()
     }
     /// The first kept seq - 1 by origin (what was pruned).
     pub fn pruned(&self) -> VersionVector {
-        todo!("log helper")
+        self.visible.read().pruned.clone()
     }
     /// Entries of one origin, from `from` (inclusive) on, at most about `max_bytes` of them; empty at the end. Recent entries come from memory.
     pub fn read(&self, origin: Origin, from: u64, max_bytes: usize) -> Result<Vec<Arc<Entry>>, ReadError> {
-        let _ = (origin, from, max_bytes);
-        todo!("log helper")
+        self.read_entries(origin, from, max_bytes)
     }
-    /// The same as segments for the wire (whole segments, as stored; the first may begin below `from`).
+    /// The same as segments for the wire (whole segments, as stored; the first may begin below `from`; all parts of a large entry together).
     pub fn segments(&self, origin: Origin, from: u64, max_bytes: usize) -> Result<Vec<Bytes>, ReadError> {
-        let _ = (origin, from, max_bytes);
-        todo!("log helper")
+        self.read_segments(origin, from, max_bytes)
     }
     /// All entries in (`after`, `upto`] by place, over all origins, merged in stamp order; a bounded-memory iterator.
     pub fn scan(self: &Arc<Self>, after: &VersionVector, upto: &VersionVector) -> Scan {
-        let _ = (after, upto);
-        todo!("log helper")
+        Scan::by_place(self.clone(), after, upto)
     }
     /// Entries with `from` <= stamp < `to`, in stamp order.
     pub fn scan_stamps(self: &Arc<Self>, from: Stamp, to: Option<Stamp>) -> Scan {
-        let _ = (from, to);
-        todo!("log helper")
+        Scan::by_stamp(self.clone(), from, to)
     }
     /// Wakes whenever `held` grew; the value is a counter. Works in async and (by `blocking_*`) in plain threads.
-    pub fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
-        todo!("log helper")
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.grown.subscribe()
     }
     /// Drops whole segments at or below `below`.
     pub fn prune(&self, below: &VersionVector) -> Result<(), AppendError> {
-        let _ = below;
-        todo!("log helper")
+        self.prune_segments(below)
     }
     /// Small durable values of the node (identity, members as last known …); durable on return.
     pub fn meta(&self, key: &str) -> Option<Vec<u8>> {
-        let _ = key;
-        todo!("log helper")
+        let found = self.store.get(crate::store::Tree::Meta, &keys::user(key));
+        found.ok().flatten().map(|v| v.to_vec())
     }
     pub fn put_meta(&self, key: &str, value: &[u8]) -> Result<(), AppendError> {
-        let _ = (key, value);
-        todo!("log helper")
+        self.submit_meta(keys::user(key), value.to_vec())
     }
     /// PROTOCOL rule 2: the number of the last durable flush.
     pub fn flush_number(&self) -> u64 {
-        todo!("log helper")
+        self.flush.load(std::sync::atomic::Ordering::Acquire)
+    }
+    /// PROTOCOL rule 2, for the node whose origin it is: the flush its last entry held here rests on (0: none held).
+    pub fn flush_of(&self, origin: Origin) -> u64 {
+        self.committer.lock().flush_of(origin)
     }
     /// Why nothing is acknowledged any more, if so.
     pub fn poisoned(&self) -> Option<String> {
-        todo!("log helper")
+        self.poison.get().cloned()
     }
-    pub fn merkle(&self, origin: Origin) -> crate::merkle::Tree {
-        let _ = origin;
-        todo!("log helper")
+    /// The hashes over all entries of an origin, as far as durable.
+    pub fn merkle(&self, origin: Origin) -> Result<merkle::Tree, ReadError> {
+        self.merkle_tree(origin)
     }
     /// Bytes on disk.
     pub fn disk_bytes(&self) -> u64 {
-        todo!("log helper")
-    }
-}
-
-/// Entries in stamp order. Yields `Err` once and ends on damage.
-pub struct Scan {
-    // log helper: fields
-}
-
-impl Iterator for Scan {
-    type Item = Result<Arc<Entry>, ReadError>;
-    fn next(&mut self) -> Option<Self::Item> {
-        todo!("log helper")
+        self.store.disk_bytes()
     }
 }

@@ -1,0 +1,395 @@
+//! Group commit: whoever comes first leads, and one flush serves all who are waiting.
+//!
+//! Promises: stamps and places are given under the leader's lock, so that stamp order is place order in every origin; the
+//! clock's high-water mark is written in the same flush, before the entries; nothing is visible or acknowledged before the
+//! sync returned; after a failed write or sync nothing is acknowledged ever again. The queue is bounded.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use parking_lot::{Condvar, Mutex};
+
+use super::{AppendError, Draft, IngestError, Log, Placed};
+use crate::clock::{Hlc, Observed, Stamp};
+use crate::entry::Entry;
+use crate::segment::{self, Decoded, ENTRY_MAX};
+use crate::store::{Key, StoreError};
+use crate::vector::{Origin, Place, VersionVector};
+
+use super::round::Round;
+
+/// Bytes waiting for a flush, at most (a single larger transaction is let in alone).
+const QUEUE_BYTES_MAX: usize = 16 << 20;
+
+/// Where an origin ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tail {
+    pub seq: u64,
+    pub hlc: Hlc,
+    /// The Merkle chain behind the last whole leaf.
+    pub open_leaf: u128,
+    /// The author's flush number of its last entry.
+    pub author_flush: u64,
+}
+
+/// What only the leader touches.
+#[derive(Default)]
+pub(super) struct Committer {
+    pub tails: BTreeMap<Origin, Tail>,
+    pub flush: u64,
+    /// No stamp above it has been given out durably.
+    pub mark: Hlc,
+}
+
+impl Committer {
+    pub(super) fn flush_of(&self, origin: Origin) -> u64 {
+        self.tails.get(&origin).map_or(0, |t| t.author_flush)
+    }
+}
+
+/// A draft made ready in its author's thread: all but place and stamp.
+pub(super) struct Prepared {
+    pub entry: Arc<Entry>,
+    /// Where its archive ends in `archives`.
+    pub end: usize,
+}
+
+pub(super) enum Work {
+    Append {
+        origin: Origin,
+        prepared: Vec<Prepared>,
+        archives: Vec<u8>,
+    },
+    Ingest(Vec<Incoming>),
+    Meta(Key, Vec<u8>),
+}
+
+/// A segment of another node, taken apart, and its parts as they travelled.
+pub(super) struct Incoming {
+    pub decoded: Decoded,
+    pub parts: Vec<Bytes>,
+}
+
+pub(super) enum Done {
+    Placed(Vec<Placed>),
+    Entries(Vec<Arc<Entry>>),
+    Meta,
+}
+
+pub(super) type Answer = Result<Done, IngestError>;
+
+struct Job {
+    work: Work,
+    bytes: usize,
+    slot: Arc<Slot>,
+}
+
+/// Where a follower waits for its answer.
+#[derive(Default)]
+struct Slot {
+    answer: Mutex<Option<Answer>>,
+    ready: Condvar,
+}
+
+impl Slot {
+    fn give(&self, answer: Answer) {
+        *self.answer.lock() = Some(answer);
+        self.ready.notify_one();
+    }
+    fn wait(&self) -> Answer {
+        let mut answer = self.answer.lock();
+        loop {
+            if let Some(answer) = answer.take() {
+                return answer;
+            }
+            self.ready.wait(&mut answer);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: Vec<Job>,
+    bytes: usize,
+    /// Somebody is on the way to lead the jobs that wait.
+    led: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Signalled when the queue was emptied.
+    room: Condvar,
+}
+
+impl Queue {
+    /// Returns whether the caller is to lead.
+    fn push(&self, job: Job) -> bool {
+        let mut waiting = self.waiting.lock();
+        while waiting.bytes > 0 && waiting.bytes + job.bytes > QUEUE_BYTES_MAX {
+            self.room.wait(&mut waiting);
+        }
+        waiting.bytes += job.bytes;
+        waiting.jobs.push(job);
+        !std::mem::replace(&mut waiting.led, true)
+    }
+
+    fn take(&self) -> Vec<Job> {
+        let mut waiting = self.waiting.lock();
+        waiting.led = false;
+        waiting.bytes = 0;
+        self.room.notify_all();
+        std::mem::take(&mut waiting.jobs)
+    }
+}
+
+/// Parts of large entries that arrived without their last one, by origin.
+pub(super) type Partial = BTreeMap<Origin, Vec<Bytes>>;
+
+fn mismatch() -> AppendError {
+    AppendError::Poisoned("an answer of the wrong kind".into())
+}
+
+fn plain(error: IngestError) -> AppendError {
+    match error {
+        IngestError::Append(error) => error,
+        other => AppendError::Poisoned(other.to_string()),
+    }
+}
+
+impl Log {
+    pub(super) fn submit_append(&self, origin: Origin, drafts: Vec<Draft>) -> Result<Vec<Placed>, AppendError> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let work = prepare(origin, drafts)?;
+        match self.submit(work).map_err(plain)? {
+            Done::Placed(placed) => Ok(placed),
+            _ => Err(mismatch()),
+        }
+    }
+
+    pub(super) fn submit_meta(&self, key: Key, value: Vec<u8>) -> Result<(), AppendError> {
+        self.submit(Work::Meta(key, value)).map(drop).map_err(plain)
+    }
+
+    pub(super) fn submit_ingest(&self, segments: &[Bytes]) -> Result<Vec<Arc<Entry>>, IngestError> {
+        let incoming = self.assemble(segments)?;
+        if incoming.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.submit(Work::Ingest(incoming))? {
+            Done::Entries(entries) => Ok(entries),
+            _ => Err(mismatch().into()),
+        }
+    }
+
+    /// Checks and decodes what came, joining the parts of large entries.
+    fn assemble(&self, segments: &[Bytes]) -> Result<Vec<Incoming>, IngestError> {
+        let mut incoming = Vec::with_capacity(segments.len());
+        for bytes in segments {
+            let header = segment::header(bytes)?;
+            if header.parts == 1 {
+                let decoded = segment::decode(std::slice::from_ref(bytes))?;
+                incoming.push(Incoming {
+                    decoded,
+                    parts: vec![bytes.clone()],
+                });
+                continue;
+            }
+            let mut partial = self.partial.lock();
+            let parts = partial.entry(header.origin).or_default();
+            if header.part == 0 {
+                parts.clear();
+            }
+            if parts.len() != usize::from(header.part) {
+                parts.clear();
+                return Err(IngestError::Damaged("a part of a large entry is missing".into()));
+            }
+            parts.push(bytes.clone());
+            if header.commits() {
+                let parts = std::mem::take(parts);
+                let decoded = segment::decode(&parts)?;
+                incoming.push(Incoming { decoded, parts });
+            }
+        }
+        Ok(incoming)
+    }
+
+    /// Waits in the queue, leads or follows, and brings back the answer.
+    fn submit(&self, work: Work) -> Answer {
+        self.check_poison()?;
+        let slot = Arc::new(Slot::default());
+        let job = Job {
+            bytes: work.bytes(),
+            work,
+            slot: slot.clone(),
+        };
+        if self.queue.push(job) {
+            self.lead();
+        }
+        slot.wait()
+    }
+
+    fn lead(&self) {
+        let mut committer = self.committer.lock();
+        let jobs = self.queue.take();
+        let (works, slots): (Vec<Work>, Vec<Arc<Slot>>) = jobs.into_iter().map(|j| (j.work, j.slot)).unzip();
+        let answers = self.commit(&mut committer, works);
+        // The next leader goes on while the followers of this one are woken.
+        drop(committer);
+        for (slot, answer) in slots.iter().zip(answers) {
+            slot.give(answer);
+        }
+    }
+
+    fn check_poison(&self) -> Result<(), AppendError> {
+        match self.poison.get() {
+            Some(why) => Err(AppendError::Poisoned(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn poison_with(&self, error: &StoreError) -> AppendError {
+        let why = self.poison.get_or_init(|| {
+            tracing::error!(%error, "the log failed: nothing is acknowledged until the node is restarted");
+            error.to_string()
+        });
+        AppendError::Poisoned(why.clone())
+    }
+
+    /// One flush for all of `works`; one answer for each.
+    fn commit(&self, committer: &mut Committer, works: Vec<Work>) -> Vec<Answer> {
+        let count = works.len();
+        let refuse = |error: AppendError| (0..count).map(|_| Err(error.clone().into())).collect();
+        if let Err(error) = self.check_poison() {
+            return refuse(error);
+        }
+        match self.store.room(works.iter().map(Work::bytes).sum()) {
+            Ok(()) => {}
+            Err(StoreError::Full(why)) => return refuse(AppendError::DiskFull(why)),
+            Err(error) => return refuse(self.poison_with(&error)),
+        }
+        let may_write = self.clock.may_write();
+        let mut round = Round::new(&self.clock, committer);
+        let mut answers: Vec<Answer> = Vec::with_capacity(count);
+        for work in works {
+            answers.push(match (work, &may_write) {
+                (Work::Append { .. }, Err(why)) => Err(AppendError::Clock(why.clone()).into()),
+                (
+                    Work::Append {
+                        origin,
+                        prepared,
+                        archives,
+                    },
+                    Ok(()),
+                ) => Ok(Done::Placed(round.append(origin, prepared, &archives))),
+                (Work::Ingest(incoming), _) => round.ingest(incoming).map(Done::Entries),
+                (Work::Meta(key, value), _) => {
+                    round.meta(key, value);
+                    Ok(Done::Meta)
+                }
+            });
+        }
+        match self.flush_round(round) {
+            Ok(()) => answers,
+            Err(error) => answers.into_iter().map(|a| a.and(Err(error.clone().into()))).collect(),
+        }
+    }
+
+    fn flush_round(&self, round: Round<'_>) -> Result<(), AppendError> {
+        let Some(finished) = round.finish() else {
+            return Ok(());
+        };
+        let written = self.store.write(finished.ops).and_then(|()| self.store.sync());
+        written.map_err(|error| self.poison_with(&error))?;
+        let committer = finished.committer;
+        committer.flush += 1;
+        committer.mark = committer.mark.max(finished.mark);
+        committer.tails.extend(finished.tails);
+        self.flush.store(committer.flush, Ordering::Release);
+        self.store.set_witness(committer.flush);
+        self.show(finished.entries);
+        Ok(())
+    }
+
+    /// Makes durable entries visible.
+    fn show(&self, entries: Vec<Arc<Entry>>) {
+        if entries.is_empty() {
+            return;
+        }
+        {
+            let mut visible = self.visible.write();
+            for entry in entries {
+                visible.held.advance(entry.place.origin, entry.place.seq);
+                visible.recent.push(entry);
+            }
+        }
+        self.grown.send_modify(|n| *n += 1);
+    }
+
+    /// The clock follows what others did, as far as it is within the drift bound.
+    pub(super) fn follow(clock: &crate::clock::Clock, entries: &[Arc<Entry>]) {
+        let Some(latest) = entries.iter().map(|e| e.stamp.hlc).max() else {
+            return;
+        };
+        if clock.observe(latest) != Observed::Followed {
+            for entry in entries {
+                clock.observe(entry.stamp.hlc);
+            }
+        }
+    }
+}
+
+impl Work {
+    fn bytes(&self) -> usize {
+        match self {
+            Work::Append { prepared, archives, .. } => archives.len() + prepared.len() * 32,
+            Work::Ingest(incoming) => incoming.iter().flat_map(|i| &i.parts).map(Bytes::len).sum(),
+            Work::Meta(key, value) => key.len() + value.len(),
+        }
+    }
+}
+
+/// In the author's own thread: check, archive, allocate. What is left for the leader is to number and to copy.
+fn prepare(origin: Origin, drafts: Vec<Draft>) -> Result<Work, AppendError> {
+    let mut archives = Vec::new();
+    let mut prepared = Vec::with_capacity(drafts.len());
+    for draft in drafts {
+        let start = archives.len();
+        segment::encode_body(&mut archives, draft.schema, &draft.body).map_err(|_| AppendError::Malformed)?;
+        let size = archives.len() - start;
+        if size > ENTRY_MAX {
+            return Err(AppendError::TooLarge { size, max: ENTRY_MAX });
+        }
+        let entry = Entry {
+            place: Place { origin, seq: 0 },
+            stamp: Stamp { hlc: Hlc(0), origin },
+            causes: without(&draft.causes, origin),
+            schema: draft.schema,
+            body: draft.body,
+        };
+        prepared.push(Prepared {
+            entry: Arc::new(entry),
+            end: archives.len(),
+        });
+    }
+    Ok(Work::Append {
+        origin,
+        prepared,
+        archives,
+    })
+}
+
+fn without(causes: &VersionVector, origin: Origin) -> VersionVector {
+    VersionVector(
+        causes
+            .0
+            .iter()
+            .filter(|(o, s)| **o != origin && **s > 0)
+            .map(|(o, s)| (*o, *s))
+            .collect(),
+    )
+}

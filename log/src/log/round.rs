@@ -1,0 +1,255 @@
+//! One flush in the making: numbers drafts, checks what came from others, and lays out the operations in their order.
+//!
+//! Promises: a piece of work that is refused leaves no trace; operations stand in the order mark, settings, leaves, segments,
+//! so that whatever prefix of them a crash leaves is sound. Must not do: touch the store.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::commit::{Committer, Incoming, Prepared, Tail};
+use super::{IngestError, Log, Placed, keys};
+use crate::clock::{Clock, Hlc, Stamp};
+use crate::entry::Entry;
+use crate::merkle;
+use crate::segment::{Builder, Built, Frame};
+use crate::store::{Key, Op, Record, Tree};
+use crate::vector::{Origin, Place};
+
+/// How far ahead of the clock the persisted mark is put.
+const MARK_AHEAD_MS: u64 = 100;
+
+pub(super) struct Round<'a> {
+    clock: &'a Clock,
+    committer: &'a mut Committer,
+    /// Number of this flush.
+    flush: u64,
+    tails: BTreeMap<Origin, Tail>,
+    builders: BTreeMap<Origin, Builder>,
+    built: Vec<Built>,
+    /// By origin the chain behind each new entry, from the first new seq on.
+    chains: BTreeMap<Origin, (u64, Vec<u128>)>,
+    leaves: Vec<Op>,
+    settings: Vec<Op>,
+    segments: Vec<Op>,
+    entries: Vec<Arc<Entry>>,
+    scratch: Vec<u8>,
+}
+
+/// What is to be written, and what is true once it is synced.
+pub(super) struct Finished<'a> {
+    pub committer: &'a mut Committer,
+    pub ops: Vec<Op>,
+    pub mark: Hlc,
+    pub tails: BTreeMap<Origin, Tail>,
+    pub entries: Vec<Arc<Entry>>,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn new(clock: &'a Clock, committer: &'a mut Committer) -> Round<'a> {
+        Round {
+            clock,
+            flush: committer.flush + 1,
+            committer,
+            tails: BTreeMap::new(),
+            builders: BTreeMap::new(),
+            built: Vec::new(),
+            chains: BTreeMap::new(),
+            leaves: Vec::new(),
+            settings: Vec::new(),
+            segments: Vec::new(),
+            entries: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    fn tail(&self, origin: Origin) -> Tail {
+        let new = self.tails.get(&origin);
+        new.or_else(|| self.committer.tails.get(&origin)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn meta(&mut self, key: Key, value: Vec<u8>) {
+        self.settings.push(Op::Put(Tree::Meta, key, value.into()));
+    }
+
+    pub(super) fn append(&mut self, origin: Origin, prepared: Vec<Prepared>, archives: &[u8]) -> Vec<Placed> {
+        let mut placed = Vec::with_capacity(prepared.len());
+        let mut start = 0;
+        for Prepared { mut entry, end } in prepared {
+            let place = Place {
+                origin,
+                seq: self.tail(origin).seq + 1,
+            };
+            let stamp = Stamp {
+                hlc: self.clock.tick(),
+                origin,
+            };
+            // Nobody else has seen it yet, so this never copies.
+            let fresh = Arc::make_mut(&mut entry);
+            fresh.place = place;
+            fresh.stamp = stamp;
+            let frame = Frame {
+                place,
+                hlc: stamp.hlc,
+                causes: &entry.causes,
+                archive: &archives[start..end],
+            };
+            self.advance(&frame, self.flush);
+            let flush = self.flush;
+            let builder = self.builders.entry(origin).or_insert_with(|| Builder::new(origin, flush));
+            builder.push(frame, &mut self.built);
+            self.entries.push(entry);
+            placed.push(Placed { place, stamp });
+            start = end;
+        }
+        placed
+    }
+
+    /// Moves the origin's tail and Merkle chain over one entry.
+    fn advance(&mut self, frame: &Frame<'_>, author_flush: u64) {
+        let Place { origin, seq } = frame.place;
+        let mut tail = self.tail(origin);
+        let mut chain = merkle::chain(tail.open_leaf, frame.hash(&mut self.scratch));
+        if let Some(index) = merkle::completes(seq) {
+            let value = chain.to_le_bytes().to_vec();
+            self.leaves.push(Op::Put(Tree::Merkle, keys::leaf(origin, index), value.into()));
+            chain = 0;
+        }
+        tail = Tail {
+            seq,
+            hlc: frame.hlc,
+            open_leaf: chain,
+            author_flush,
+        };
+        self.tails.insert(origin, tail);
+        self.chains.entry(origin).or_insert_with(|| (seq, Vec::new())).1.push(chain);
+    }
+
+    /// Takes all of `incoming`, or refuses all of it.
+    pub(super) fn ingest(&mut self, incoming: Vec<Incoming>) -> Result<Vec<Arc<Entry>>, IngestError> {
+        self.check(&incoming)?;
+        let mut taken = Vec::new();
+        for segment in &incoming {
+            self.take(segment, &mut taken);
+        }
+        Log::follow(self.clock, &taken);
+        Ok(taken)
+    }
+
+    /// Dense and in stamp order, the segments among themselves and behind what is held?
+    fn check(&self, incoming: &[Incoming]) -> Result<(), IngestError> {
+        let mut ends: BTreeMap<Origin, (u64, Hlc)> = BTreeMap::new();
+        for segment in incoming {
+            let header = segment.decoded.header;
+            let tail = self.tail(header.origin);
+            let (have, hlc) = *ends.entry(header.origin).or_insert((tail.seq, tail.hlc));
+            if header.last() <= have {
+                continue;
+            }
+            if header.first > have + 1 {
+                return Err(IngestError::Gap {
+                    origin: header.origin,
+                    have,
+                    got: header.first,
+                });
+            }
+            let fresh = segment.decoded.entries.iter().find(|e| e.place.seq == have + 1);
+            let last = segment.decoded.entries.last();
+            let (Some(fresh), Some(last)) = (fresh, last) else {
+                return Err(IngestError::Damaged("entries missing".into()));
+            };
+            if fresh.stamp.hlc <= hlc {
+                return Err(IngestError::Damaged(format!("stamps out of order at {:?}", fresh.place)));
+            }
+            ends.insert(header.origin, (header.last(), last.stamp.hlc));
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, segment: &Incoming, taken: &mut Vec<Arc<Entry>>) {
+        let header = segment.decoded.header;
+        let have = self.tail(header.origin).seq;
+        if header.last() <= have {
+            return;
+        }
+        // Appends to the same origin earlier in this round come first.
+        self.close(header.origin);
+        let whole = header.first == have + 1;
+        let mut builder = Builder::new(header.origin, header.flush);
+        for (index, entry) in segment.decoded.entries.iter().enumerate() {
+            let Some(frame) = segment.decoded.frame(index).filter(|f| f.place.seq > have) else {
+                continue;
+            };
+            self.advance(&frame, header.flush);
+            if !whole {
+                builder.push(frame, &mut self.built);
+            }
+            self.entries.push(entry.clone());
+            taken.push(entry.clone());
+        }
+        if whole {
+            for (part, bytes) in segment.parts.iter().enumerate() {
+                self.store(header.origin, header.first, part as u16, header.last(), bytes.clone());
+            }
+        } else {
+            builder.finish(&mut self.built);
+            self.collect();
+        }
+    }
+
+    fn close(&mut self, origin: Origin) {
+        if let Some(mut builder) = self.builders.remove(&origin) {
+            builder.finish(&mut self.built);
+        }
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        for built in std::mem::take(&mut self.built) {
+            let header = built.header;
+            self.store(header.origin, header.first, header.part, header.last(), built.bytes);
+        }
+    }
+
+    fn store(&mut self, origin: Origin, first: u64, part: u16, last: u64, bytes: bytes::Bytes) {
+        let chain = self.chains.get(&origin).and_then(|(from, chains)| {
+            let at = usize::try_from(last.checked_sub(*from)?).ok()?;
+            chains.get(at)
+        });
+        let record = keys::record(self.flush, chain.copied().unwrap_or_default(), bytes);
+        self.segments.push(Op::Put(Tree::Log, keys::segment(origin, first, part), record));
+    }
+
+    /// `None` if there is nothing to write.
+    pub(super) fn finish(mut self) -> Option<Finished<'a>> {
+        for origin in self.builders.keys().copied().collect::<Vec<_>>() {
+            self.close(origin);
+        }
+        self.collect();
+        if self.segments.is_empty() && self.settings.is_empty() {
+            return None;
+        }
+        let mut ops = Vec::with_capacity(self.segments.len() + self.settings.len() + self.leaves.len() + 2);
+        let mut mark = self.committer.mark;
+        if self.clock.last() > mark {
+            mark = Hlc::from_ms(self.clock.last().ms() + MARK_AHEAD_MS);
+            ops.push(number(keys::CLOCK, mark.0));
+        }
+        if self.segments.is_empty() {
+            ops.push(number(keys::FLUSH, self.flush));
+        }
+        ops.append(&mut self.settings);
+        ops.append(&mut self.leaves);
+        ops.append(&mut self.segments);
+        Some(Finished {
+            committer: self.committer,
+            ops,
+            mark,
+            tails: self.tails,
+            entries: self.entries,
+        })
+    }
+}
+
+fn number(key: &[u8], value: u64) -> Op {
+    Op::Put(Tree::Meta, Key::from_slice(key), Record::from(value.to_le_bytes().to_vec()))
+}
