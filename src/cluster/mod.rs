@@ -1,32 +1,413 @@
-//! The other nodes: members, streams between logs, healing. (cluster helper)
+//! The other nodes: members, streams between logs, healing.
+//!
+//! Promises: nothing is written before this node is admitted and its log is known to be whole (PROTOCOL 1, 2); members and
+//! accounts are a fold of control entries; entries of others are durable in the log before they are applied; who does not prove
+//! to know the secret gets nothing. Must not know: SQL, HTTP's routing.
+//!
+//! Reading order: [`identity`] (who am I) → [`members`] and [`accounts`] (folds of control entries) → [`keyed`] and [`wire`]
+//! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admit`] (the
+//! founder's side) → [`stream`] (what peers get) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
+//! [`clocks`] (what is known of them) → [`run`] (the tasks of all this).
 
 pub mod accounts;
+pub mod admit;
+pub mod client;
+pub mod clocks;
+pub mod follow;
+pub mod identity;
+pub mod ingest;
+pub mod keyed;
+pub mod members;
+pub mod peers;
+pub mod quiet;
+pub mod run;
+pub mod start;
+pub mod stream;
+pub mod wire;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::{Condvar, Mutex, RwLock};
+use starling_apply::Engine;
+use starling_log::{AppendError, Entry, Log, Origin, Place, VersionVector};
+use tokio::sync::{Notify, watch};
+
+use accounts::Accounts;
+use client::Client;
+use identity::Identity;
+use keyed::{Secret, Verifier};
+use members::{Id, Members};
+use peers::{Heartbeat, Hint, Peers};
+use quiet::Quiet;
+
+/// What the control entries say, folded. Replaced whole.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    pub members: Members,
+    pub accounts: Arc<Accounts>,
+    /// The accounts of the first start are all there.
+    pub bootstrapped: bool,
+}
+
+/// What a node is told at start.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub name: String,
+    /// The HTTP address that peers are told.
+    pub addr: String,
+    /// Where MySQL clients connect, for people.
+    pub mysql_addr: String,
+    pub secret: Option<String>,
+    pub join: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    #[error("the identity in the log does not decode ({0}): start a newer starling")]
+    Identity(#[from] serde_json::Error),
+    #[error("the log has entries but no identity: it is not a node's log; use an empty --data-dir")]
+    Orphan,
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error("the HTTP client does not start: {0}")]
+    Client(String),
+    #[error("cannot join: {0}")]
+    Refused(String),
+    #[error("{0}")]
+    Write(String),
+}
 
 /// This node's place in its cluster.
 pub struct Cluster {
-    // cluster helper
+    pub(crate) log: Arc<Log>,
+    engine: OnceLock<Arc<Engine>>,
+    pub(crate) settings: Settings,
+    identity: RwLock<Identity>,
+    server_uuid: String,
+    server_id: u32,
+    view: ArcSwap<View>,
+    view_version: watch::Sender<u64>,
+    /// Control entries that the view has in it.
+    folded: Mutex<VersionVector>,
+    folded_more: Condvar,
+    pub(crate) peers: Peers,
+    pub(crate) peers_changed: Notify,
+    /// Why nothing may be written here now; read before every write.
+    hindrance: ArcSwapOption<String>,
+    /// What was found out too late to start without: others hold entries of ours that this log does not.
+    late_amnesia: ArcSwapOption<String>,
+    pub(crate) secret: Option<Secret>,
+    pub(crate) verifier: Verifier,
+    pub(crate) client: Option<Client>,
+    /// What others held when this node started: it is ready when it has applied that.
+    target: Mutex<VersionVector>,
+    started: Instant,
+    pub(crate) quiet: Quiet,
+    admitting: tokio::sync::Mutex<()>,
+    pub(crate) shutdown: watch::Receiver<bool>,
 }
 
 impl Cluster {
+    /// Reads this node's identity from the log, or makes one: a founder's, or (with `join`) an applicant's.
+    pub fn open(log: Arc<Log>, settings: Settings, shutdown: watch::Receiver<bool>) -> Result<Arc<Cluster>, ClusterError> {
+        let mut identity = match Identity::load(&log)? {
+            Some(identity) => identity,
+            None if log.held().iter().any(|(_, seq)| seq > 0) => return Err(ClusterError::Orphan),
+            None => {
+                let identity = if settings.join.is_empty() {
+                    Identity::founder()
+                } else {
+                    Identity::applicant()
+                };
+                identity.save(&log)?;
+                identity
+            }
+        };
+        if identity.advertise(&settings.addr) {
+            identity.save(&log)?;
+        }
+        let secret = settings.secret.as_deref().map(Secret::new);
+        let client = match &secret {
+            Some(secret) => {
+                let client = Client::new(secret.clone(), identity.node, identity.cluster);
+                Some(client.map_err(|e| ClusterError::Client(e.to_string()))?)
+            }
+            None => None,
+        };
+        let cluster = Cluster {
+            engine: OnceLock::new(),
+            settings,
+            server_uuid: identity.node.uuid(),
+            // 0 is "not set" to MySQL's tools.
+            server_id: identity.member.unwrap_or(0).max(1),
+            identity: RwLock::new(identity),
+            view: ArcSwap::default(),
+            view_version: watch::channel(0).0,
+            folded: Mutex::new(VersionVector::new()),
+            folded_more: Condvar::new(),
+            peers: Peers::default(),
+            peers_changed: Notify::new(),
+            hindrance: ArcSwapOption::new(Some(Arc::new("this node is starting".to_owned()))),
+            late_amnesia: ArcSwapOption::empty(),
+            secret,
+            verifier: Verifier::default(),
+            client,
+            target: Mutex::new(VersionVector::new()),
+            started: Instant::now(),
+            quiet: Quiet::default(),
+            admitting: tokio::sync::Mutex::new(()),
+            shutdown,
+            log,
+        };
+        cluster.recall_hints();
+        Ok(Arc::new(cluster))
+    }
+
+    /// A cluster of this node alone, admitted and without a secret: for tests of other rooms. Root has no password. Blocking.
+    pub fn alone(engine: &Arc<Engine>) -> Result<Arc<Cluster>, ClusterError> {
+        let settings = Settings {
+            name: "alone".to_owned(),
+            ..Settings::default()
+        };
+        let (keep, shutdown) = watch::channel(false);
+        // Nobody is going to send: the channel only has to stay open.
+        std::mem::forget(keep);
+        let cluster = Cluster::open(engine.log().clone(), settings, shutdown)?;
+        cluster.attach(engine.clone())?;
+        cluster.bootstrap(&crate::config::Bootstrap::default(), "")?;
+        Ok(cluster)
+    }
+
+    /// The engine is open: folds the control entries so far, and follows those to come. A founder makes sure that it stands among them.
+    pub fn attach(self: &Arc<Self>, engine: Arc<Engine>) -> Result<(), ClusterError> {
+        if let Some(origins) = self.origins() {
+            engine.set_origin(origins[0]);
+        }
+        let (entries, more) = engine.controls();
+        self.fold(&entries);
+        if self.engine.set(engine).is_err() {
+            return Err(ClusterError::Write("the engine is attached already".to_owned()));
+        }
+        let cluster = Arc::downgrade(self);
+        std::thread::Builder::new()
+            .name("controls".to_owned())
+            .spawn(move || {
+                while let Ok(entry) = more.recv() {
+                    match cluster.upgrade() {
+                        Some(cluster) => cluster.fold(&[entry]),
+                        None => break,
+                    }
+                }
+            })
+            .map_err(|e| ClusterError::Write(format!("no thread: {e}")))?;
+        self.found()?;
+        self.refresh();
+        Ok(())
+    }
+
+    pub(crate) fn fold(&self, entries: &[Arc<Entry>]) {
+        let mut view = View::clone(&self.view.load());
+        let mut accounts = Accounts::clone(&view.accounts);
+        for entry in entries {
+            let starling_log::Body::Control(control) = &entry.body else {
+                continue;
+            };
+            let folded = view.members.fold(control).and_then(|_| accounts.fold(control));
+            if let Err(error) = folded {
+                tracing::error!(kind = %control.kind, place = ?entry.place, %error, "a control entry does not decode");
+            }
+            view.bootstrapped |= control.kind == accounts::BOOTSTRAPPED;
+        }
+        view.accounts = Arc::new(accounts);
+        self.view.store(Arc::new(view));
+        self.refresh();
+        self.view_version.send_modify(|v| *v += 1);
+        let mut folded = self.folded.lock();
+        for entry in entries {
+            folded.advance(entry.place.origin, entry.place.seq);
+        }
+        self.folded_more.notify_all();
+    }
+
+    /// Blocks until the control entry at `place` is in the view (a thread of its own folds them in).
+    fn wait_folded(&self, place: Place, at_most: Duration) -> Result<(), ClusterError> {
+        let mut folded = self.folded.lock();
+        let late = self.folded_more.wait_while_for(&mut folded, |folded| !folded.contains(place), at_most).timed_out();
+        if late {
+            return Err(ClusterError::Write("a control entry is written but not applied yet".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Works out anew whether this node may write.
+    pub(crate) fn refresh(&self) {
+        let identity = self.identity.read().clone();
+        let view = self.view.load();
+        let why = if let Some(late) = self.late_amnesia.load_full() {
+            Some(String::clone(&late))
+        } else if identity.lost.is_some() {
+            Some("the log of this node has lost entries; it writes again under new origins, which the founding node hands out".to_owned())
+        } else {
+            match view.members.by_identity(identity.node) {
+                Some(member) if Some(member.origins) == identity.origins && member.incarnation == identity.incarnation => None,
+                _ => Some("this node is not admitted to its cluster yet".to_owned()),
+            }
+        };
+        self.hindrance.store(why.map(Arc::new));
+    }
+
     /// May this node take DDL? Until schema changes go by quorum only the founder does; `Err` names it.
     pub fn may_alter(&self) -> Result<(), String> {
-        todo!("cluster helper")
+        if self.is_founder() {
+            return self.may_write();
+        }
+        Err(match self.view.load().members.founder() {
+            Some(founder) if founder.mysql_addr.is_empty() => format!("only the founding node '{}' takes schema changes", founder.name),
+            Some(founder) => format!("only the founding node '{}' ({}) takes schema changes", founder.name, founder.mysql_addr),
+            None => "only the founding node takes schema changes".to_owned(),
+        })
     }
+
     /// `Err(why)`: not admitted yet, or the clock is off.
     pub fn may_write(&self) -> Result<(), String> {
-        todo!("cluster helper")
+        match self.hindrance.load().as_ref() {
+            Some(why) => Err(String::clone(why)),
+            None => self.log.clock().may_write(),
+        }
     }
-    pub fn accounts(&self) -> std::sync::Arc<accounts::Accounts> {
-        todo!("cluster helper")
+
+    pub fn accounts(&self) -> Arc<Accounts> {
+        self.view.load().accounts.clone()
     }
     pub fn node_name(&self) -> &str {
-        todo!("cluster helper")
+        &self.settings.name
     }
     pub fn server_id(&self) -> u32 {
-        todo!("cluster helper")
+        self.server_id
     }
     /// 128-bit identity of the node, as a UUID (`@@server_uuid`).
     pub fn server_uuid(&self) -> String {
-        todo!("cluster helper")
+        self.server_uuid.clone()
+    }
+
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+    /// `None` while the node starts.
+    pub fn engine(&self) -> Option<&Arc<Engine>> {
+        self.engine.get()
+    }
+    pub fn view(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+    pub fn watch_view(&self) -> watch::Receiver<u64> {
+        self.view_version.subscribe()
+    }
+    pub fn identity(&self) -> Identity {
+        self.identity.read().clone()
+    }
+    pub fn node_id(&self) -> Id {
+        self.identity.read().node
+    }
+    pub fn cluster_id(&self) -> Option<Id> {
+        self.identity.read().cluster
+    }
+    pub fn is_founder(&self) -> bool {
+        self.identity.read().is_founder()
+    }
+    /// The origins this node writes to; `None`: it has none, or they have lost entries.
+    pub fn origins(&self) -> Option<[Origin; 2]> {
+        self.identity.read().whole_origins()
+    }
+    pub fn peers(&self) -> &Peers {
+        &self.peers
+    }
+    pub fn secret(&self) -> Option<&Secret> {
+        self.secret.as_ref()
+    }
+    /// Milliseconds of this process: what challenges are made of.
+    pub fn process_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+    /// What this node sets out to apply before it calls itself ready.
+    pub fn target(&self) -> VersionVector {
+        self.target.lock().clone()
+    }
+    pub(crate) fn raise_target(&self, held: &VersionVector) {
+        self.target.lock().merge(held);
+    }
+
+    /// Durable on return.
+    pub(crate) fn change_identity(&self, change: impl FnOnce(&mut Identity)) -> Result<Identity, AppendError> {
+        let mut slot = self.identity.write();
+        let mut identity = slot.clone();
+        change(&mut identity);
+        if identity != *slot {
+            identity.save(&self.log)?;
+            *slot = identity.clone();
+        }
+        drop(slot);
+        self.refresh();
+        Ok(identity)
+    }
+
+    /// How this node is to be reached.
+    pub fn own_hint(&self) -> Hint {
+        let identity = self.identity.read();
+        Hint {
+            identity: identity.node,
+            name: self.settings.name.clone(),
+            addr: identity.addr.clone(),
+            mysql_addr: self.settings.mysql_addr.clone(),
+            version: identity.addr_version,
+        }
+    }
+
+    /// What peer `to` is told next.
+    pub(crate) fn heartbeat(&self, to: Id) -> Heartbeat {
+        let mut hints = self.peers.hints();
+        hints.push(self.own_hint());
+        let applied = self.engine.get().map(|e| e.applied());
+        Heartbeat {
+            now_ms: self.log.clock().now_ms(),
+            held: peers::list(&self.log.held()),
+            applied: applied.map(|a| peers::list(&a)).unwrap_or_default(),
+            flush: self.log.flush_number(),
+            echo: self.peers.echo(to),
+            hints,
+        }
+    }
+
+    /// Peer `from` said this.
+    pub(crate) fn heard(&self, from: Id, heartbeat: &Heartbeat) {
+        let applied = self.engine.get().map(|e| e.applied()).unwrap_or_default();
+        let now = Instant::now();
+        self.peers.note(from, heartbeat, self.log.clock().now_ms(), now, &applied);
+        if self.peers.learn(&heartbeat.hints, self.node_id()) {
+            self.remember_hints();
+            self.peers_changed.notify_waiters();
+        }
+        self.log.clock().set_peer_offset(self.peers.quorum_offset(now));
+        self.check_late_amnesia(from, heartbeat);
+    }
+
+    /// Somebody holds more of this node's own sequence than this node: places would be given out twice.
+    fn check_late_amnesia(&self, from: Id, heartbeat: &Heartbeat) {
+        let Some(origins) = self.origins() else { return };
+        let held = self.log.held();
+        let ahead = heartbeat.held.iter().find(|(o, seq)| origins.contains(o) && *seq > held.get(*o));
+        if let Some((origin, seq)) = ahead
+            && self.late_amnesia.load().is_none()
+        {
+            let why = format!("a peer holds {seq} entries of this node's origin {origin}, its own log has fewer; restart this node");
+            tracing::error!(peer = %from, "{why}");
+            self.late_amnesia.store(Some(Arc::new(why)));
+            self.refresh();
+        }
     }
 }

@@ -1,0 +1,170 @@
+//! Following one peer: its stream, again and again.
+//!
+//! Promises: reconnects with growing, jittered, bounded pauses, at once when a new address is learnt; a stream that turns out to
+//! speak for somebody else is dropped; ranges that no stream brings are fetched from whoever holds them.
+//! Must not know: what entries mean.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use starling_log::Cursor;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Cluster;
+use super::client::{CallError, Client, Frames};
+use super::ingest::Batch;
+use super::members::Id;
+use super::peers::{Heartbeat, Need};
+use super::stream::Hello;
+use super::wire::{Kind, WireError, unpack_segments};
+
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// Bytes asked for in one range.
+const RANGE_BYTES: usize = 8 << 20;
+
+/// Follows `peer` until shutdown.
+pub async fn follow(cluster: Arc<Cluster>, peer: Id, queue: mpsc::Sender<Batch>) {
+    let Some(client) = &cluster.client else { return };
+    let mut shutdown = cluster.shutdown.clone();
+    let mut pause = PAUSE_MIN;
+    loop {
+        let began = Instant::now();
+        let ended = tokio::select! {
+            ended = once(&cluster, client, peer, &queue) => ended,
+            _ = shutdown.wait_for(|down| *down) => return,
+        };
+        cluster.peers.disconnected(peer);
+        if began.elapsed() > PAUSE_MAX {
+            pause = PAUSE_MIN;
+        }
+        match ended {
+            Ok(()) => pause = PAUSE_MIN,
+            Err(error) => cluster.complain(&error),
+        }
+        let jitter = 0.5 + rand::random::<f64>();
+        tokio::select! {
+            () = tokio::time::sleep(pause.mul_f64(jitter)) => pause = (pause * 2).min(PAUSE_MAX),
+            () = cluster.peers_changed.notified() => pause = PAUSE_MIN,
+            _ = shutdown.wait_for(|down| *down) => return,
+        }
+    }
+}
+
+/// One connection, until it ends.
+async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::Sender<Batch>) -> Result<(), CallError> {
+    let Some(addr) = cluster.peers.addr(peer) else {
+        return Ok(());
+    };
+    let after = Cursor {
+        vector: cluster.log.held(),
+        partial: None,
+    };
+    let hint = cluster.own_hint();
+    let path = format!("/v1/log/stream?after={after}&addr={}&version={}", hint.addr, hint.version);
+    let mut frames = client.open(&addr, &path).await?;
+    let strange = |reason: String| CallError::Unreachable {
+        addr: addr.clone(),
+        reason,
+    };
+    if frames.node != peer {
+        return Err(strange(format!("another node ({}) answers there", frames.node)));
+    }
+    let failed = Arc::new(AtomicBool::new(false));
+    while let Some(frame) = frames.next().await? {
+        match frame.kind {
+            Kind::Hello => {
+                let hello: Hello = decode(&frame.payload, &addr)?;
+                cluster.peers.connected(peer, Instant::now());
+                cluster.quiet.forget(&format!("unreachable {addr}"));
+                tracing::info!(peer = %hello.hint.name, %addr, "following");
+            }
+            Kind::Heartbeat => {
+                let heartbeat: Heartbeat = decode(&frame.payload, &addr)?;
+                cluster.heard(peer, &heartbeat);
+            }
+            Kind::Segments => {
+                let segments = unpack_segments(frame.payload).map_err(|source| CallError::Frame {
+                    addr: addr.clone(),
+                    source,
+                })?;
+                let batch = Batch {
+                    segments,
+                    failed: failed.clone(),
+                    done: None,
+                };
+                if queue.send(batch).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Kind::End => return Ok(()),
+        }
+        if failed.load(Ordering::Acquire) {
+            return Err(strange("its entries were not taken; beginning again".to_owned()));
+        }
+    }
+    Err(strange("its stream was cut".to_owned()))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(payload: &[u8], addr: &str) -> Result<T, CallError> {
+    serde_json::from_slice(payload).map_err(|_| CallError::Frame {
+        addr: addr.to_owned(),
+        source: WireError::Contents,
+    })
+}
+
+/// Fetches one range, piece by piece, until `need.want` is held or the peer has no more.
+pub async fn fetch(cluster: &Arc<Cluster>, need: Need, queue: &mpsc::Sender<Batch>) -> Result<(), CallError> {
+    let (Some(client), Some(addr)) = (&cluster.client, cluster.peers.addr(need.from)) else {
+        return Ok(());
+    };
+    loop {
+        let have = cluster.log.held().get(need.origin);
+        if have >= need.want {
+            return Ok(());
+        }
+        let path = format!("/v1/log/ranges?origin={}&from={}&max_bytes={RANGE_BYTES}", need.origin, have + 1);
+        let mut frames = client.open(&addr, &path).await?;
+        if !take_range(&addr, &mut frames, queue).await? || cluster.log.held().get(need.origin) <= have {
+            return Ok(());
+        }
+    }
+}
+
+/// Hands the frames of a range over; `true`: all of them are in, and there were some.
+async fn take_range(addr: &str, frames: &mut Frames, queue: &mpsc::Sender<Batch>) -> Result<bool, CallError> {
+    let failed = Arc::new(AtomicBool::new(false));
+    let mut last = None;
+    while let Some(frame) = frames.next().await? {
+        match frame.kind {
+            Kind::Segments => {
+                let segments = unpack_segments(frame.payload).map_err(|source| CallError::Frame {
+                    addr: addr.to_owned(),
+                    source,
+                })?;
+                let (told, done) = oneshot::channel();
+                let batch = Batch {
+                    segments,
+                    failed: failed.clone(),
+                    done: Some(told),
+                };
+                if queue.send(batch).await.is_err() {
+                    return Ok(false);
+                }
+                last = Some(done);
+            }
+            Kind::End => {
+                return Ok(match last {
+                    Some(done) => done.await.unwrap_or(false) && !failed.load(Ordering::Acquire),
+                    None => false,
+                });
+            }
+            Kind::Hello | Kind::Heartbeat => {}
+        }
+    }
+    Err(CallError::Unreachable {
+        addr: addr.to_owned(),
+        reason: "the range was cut".to_owned(),
+    })
+}

@@ -1,0 +1,171 @@
+//! Taking others' entries in: one thread, one queue, as much per batch as is waiting.
+//!
+//! Promises: entries are durable in the log before they are applied; one sync serves everything that waited; the queue is bounded,
+//! so a slow disk slows the streams down instead of filling the memory. Must not know: where segments come from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use starling_apply::Engine;
+use starling_log::log::IngestError;
+use starling_log::{AppendError, Entry, Log};
+use tokio::sync::{mpsc, oneshot};
+
+use super::quiet::Quiet;
+
+/// Batches waiting; each is one frame.
+pub const QUEUE: usize = 16;
+/// Bytes taken into one batch, about.
+const BATCH_BYTES: usize = 8 << 20;
+/// Entries applied at once when catching up with the own log.
+const APPLY_CHUNK: usize = 2_000;
+const RETRY: Duration = Duration::from_millis(500);
+
+/// One frame's segments.
+pub struct Batch {
+    pub segments: Vec<Bytes>,
+    /// Set when they were not taken: the stream they came by has to begin again from what is held.
+    pub failed: Arc<AtomicBool>,
+    /// Told when they are in (`true`) or not.
+    pub done: Option<oneshot::Sender<bool>>,
+}
+
+pub struct Ingest {
+    log: Arc<Log>,
+    engine: Arc<Engine>,
+    quiet: Quiet,
+}
+
+/// Starts the thread; it ends when all senders are gone.
+pub fn start(log: Arc<Log>, engine: Arc<Engine>) -> std::io::Result<(mpsc::Sender<Batch>, std::thread::JoinHandle<()>)> {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    let ingest = Ingest {
+        log,
+        engine,
+        quiet: Quiet::default(),
+    };
+    let thread = std::thread::Builder::new()
+        .name("ingest".to_owned())
+        .spawn(move || ingest.run(receiver))?;
+    Ok((sender, thread))
+}
+
+impl Ingest {
+    fn run(&self, mut queue: mpsc::Receiver<Batch>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut bytes = size(&first);
+            let mut batches = vec![first];
+            while bytes < BATCH_BYTES
+                && let Ok(next) = queue.try_recv()
+            {
+                bytes += size(&next);
+                batches.push(next);
+            }
+            self.take(batches);
+        }
+    }
+
+    fn take(&self, mut batches: Vec<Batch>) {
+        let all: Vec<Bytes> = batches.iter().flat_map(|b| b.segments.iter().cloned()).collect();
+        match self.log.ingest(&all) {
+            Ok(entries) => {
+                self.apply(entries);
+                for batch in batches {
+                    batch.tell(true);
+                }
+            }
+            // One bad frame must not keep the others out.
+            Err(_) if batches.len() > 1 => {
+                self.catch_up();
+                for batch in batches.drain(..) {
+                    self.take(vec![batch]);
+                }
+            }
+            Err(error) => {
+                self.complain(&error);
+                self.catch_up();
+                for batch in batches {
+                    batch.tell(false);
+                }
+            }
+        }
+    }
+
+    fn complain(&self, error: &IngestError) {
+        let subject = match error {
+            // Normal after a reconnect: the stream begins again where the log ends.
+            IngestError::Gap { .. } => return,
+            IngestError::Damaged(_) => "damaged",
+            IngestError::Version(_) => "version",
+            IngestError::Append(AppendError::DiskFull(_)) => "disk full",
+            IngestError::Append(_) => "append",
+        };
+        if self.quiet.lets(subject) {
+            tracing::error!("entries of a peer are not taken: {error}");
+        }
+    }
+
+    fn apply(&self, entries: Vec<Arc<Entry>>) {
+        if entries.is_empty() {
+            return;
+        }
+        if let Err(error) = self.engine.apply(entries) {
+            tracing::error!(%error, "entries are not applied; trying again from the log");
+            self.catch_up();
+        }
+    }
+
+    /// Whatever the log holds and the tables do not show is applied from the log.
+    fn catch_up(&self) {
+        loop {
+            let (applied, held) = (self.engine.applied(), self.log.held());
+            if applied.covers(&held) {
+                return;
+            }
+            match self.replay(&applied, &held) {
+                Ok(()) => return,
+                Err(error) => {
+                    if self.quiet.lets("replay") {
+                        tracing::error!("the log is ahead of the tables, and applying it fails: {error}");
+                    }
+                    std::thread::park_timeout(RETRY);
+                }
+            }
+            if self.log.poisoned().is_some() {
+                return;
+            }
+        }
+    }
+
+    fn replay(&self, applied: &starling_log::VersionVector, held: &starling_log::VersionVector) -> Result<(), String> {
+        let mut chunk = Vec::new();
+        for entry in self.log.scan(applied, held) {
+            chunk.push(entry.map_err(|e| e.to_string())?);
+            if chunk.len() >= APPLY_CHUNK {
+                self.engine.apply(std::mem::take(&mut chunk)).map_err(|e| e.to_string())?;
+            }
+        }
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        self.engine.apply(chunk).map_err(|e| e.to_string())
+    }
+}
+
+fn size(batch: &Batch) -> usize {
+    batch.segments.iter().map(Bytes::len).sum()
+}
+
+impl Batch {
+    fn tell(self, good: bool) {
+        if !good {
+            self.failed.store(true, Ordering::Release);
+        }
+        if let Some(done) = self.done {
+            // Who asked may be gone.
+            let _ = done.send(good);
+        }
+    }
+}

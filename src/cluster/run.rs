@@ -1,0 +1,145 @@
+//! The tasks of a running node: a follower for every peer, fetching what no follower brings, looking after clocks and memory.
+//!
+//! Promises: all end at shutdown, the thread that takes entries in after it has done what was queued. Must not know: the rules
+//! (they are in the modules it calls).
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use starling_log::{Origin, VersionVector};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::follow::{fetch, follow};
+use super::ingest::{self, Batch};
+use super::members::Id;
+use super::peers::needs;
+use super::{Cluster, ClusterError};
+
+/// How often it is asked whether something is missing that no stream brings.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// What `run` started.
+pub struct Running {
+    tasks: JoinSet<()>,
+    ingest: std::thread::JoinHandle<()>,
+}
+
+impl Running {
+    /// After shutdown was signalled: returns when everything taken in is applied. Blocking work waits on a thread of its own.
+    pub async fn ended(mut self) {
+        while self.tasks.join_next().await.is_some() {}
+        let ingest = self.ingest;
+        let joined = tokio::task::spawn_blocking(move || ingest.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            tracing::error!("the thread that takes entries in has failed");
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts everything that talks to others. The engine has to be attached.
+    pub fn run(self: &Arc<Self>) -> Result<Running, ClusterError> {
+        let engine = self.engine().ok_or_else(|| ClusterError::Write("the engine is not open".to_owned()))?;
+        let (queue, ingest) =
+            ingest::start(self.log.clone(), engine.clone()).map_err(|e| ClusterError::Write(format!("no thread: {e}")))?;
+        let mut tasks = JoinSet::new();
+        if self.client.is_some() {
+            tasks.spawn(manage(self.clone(), queue.clone()));
+            tasks.spawn(fill_gaps(self.clone(), queue));
+            tasks.spawn(watch_applied(self.clone()));
+            tasks.spawn(look_after(self.clone()));
+            tasks.spawn(self.clone().regain());
+        }
+        Ok(Running { tasks, ingest })
+    }
+}
+
+/// One follower for every peer that is known.
+async fn manage(cluster: Arc<Cluster>, queue: mpsc::Sender<Batch>) {
+    let mut shutdown = cluster.shutdown.clone();
+    let mut followed: HashSet<Id> = HashSet::new();
+    let mut followers = JoinSet::new();
+    loop {
+        let changed = cluster.peers_changed.notified();
+        tokio::pin!(changed);
+        // From here on a change is not missed.
+        changed.as_mut().enable();
+        for hint in cluster.peers.hints() {
+            if followed.insert(hint.identity) {
+                followers.spawn(follow(cluster.clone(), hint.identity, queue.clone()));
+            }
+        }
+        tokio::select! {
+            () = changed => {}
+            _ = shutdown.wait_for(|down| *down) => break,
+        }
+    }
+    while followers.join_next().await.is_some() {}
+}
+
+/// Anti-entropy: what somebody holds and nobody streams is fetched as ranges.
+async fn fill_gaps(cluster: Arc<Cluster>, queue: mpsc::Sender<Batch>) {
+    let mut shutdown = cluster.shutdown.clone();
+    loop {
+        let jitter = 0.8 + 0.4 * rand::random::<f64>();
+        tokio::select! {
+            () = tokio::time::sleep(ROUND.mul_f64(jitter)) => {}
+            _ = shutdown.wait_for(|down| *down) => return,
+        }
+        for need in needs(&cluster.log.held(), &holders(&cluster)) {
+            tracing::debug!(?need, "fetching a range");
+            tokio::select! {
+                fetched = fetch(&cluster, need, &queue) => if let Err(error) = fetched {
+                    cluster.complain(&error);
+                },
+                _ = shutdown.wait_for(|down| *down) => return,
+            }
+        }
+    }
+}
+
+/// Live peers, what they hold, and which sequences they stream: their present ones.
+fn holders(cluster: &Cluster) -> Vec<(Id, VersionVector, Vec<Origin>)> {
+    let now = Instant::now();
+    let view = cluster.view();
+    let streams = |id: Id| view.members.by_identity(id).map(|m| m.origins.to_vec()).unwrap_or_default();
+    cluster
+        .peers
+        .snapshot()
+        .into_iter()
+        .filter(|(_, peer)| peer.is_alive(now))
+        .map(|(id, peer)| (id, peer.held, streams(id)))
+        .collect()
+}
+
+async fn watch_applied(cluster: Arc<Cluster>) {
+    let Some(engine) = cluster.engine() else { return };
+    let mut grown = engine.watch();
+    let mut shutdown = cluster.shutdown.clone();
+    loop {
+        tokio::select! {
+            changed = grown.changed() => if changed.is_err() { return },
+            _ = shutdown.wait_for(|down| *down) => return,
+        }
+        cluster.peers.caught_up(&engine.applied());
+    }
+}
+
+/// A peer that fell silent no longer counts for the clock.
+async fn look_after(cluster: Arc<Cluster>) {
+    let mut shutdown = cluster.shutdown.clone();
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            _ = shutdown.wait_for(|down| *down) => return,
+        }
+        cluster.log.clock().set_peer_offset(cluster.peers.quorum_offset(Instant::now()));
+        if let Err(why) = cluster.log.clock().may_write()
+            && cluster.quiet.lets("clock")
+        {
+            tracing::error!("no writes here: {why}");
+        }
+    }
+}
