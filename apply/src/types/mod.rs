@@ -21,6 +21,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod decimal;
+pub mod json;
+pub mod store;
+pub mod temporal;
 pub mod text;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
