@@ -19,7 +19,7 @@ use starling_log::Value;
 use super::error::{Result, SqlError};
 use super::types::Ty;
 
-pub use convert::{parse_sql_mode, resolve_charset, resolve_collation};
+pub use convert::{bytes_per_char, charset_of, default_collation, parse_sql_mode, resolve_charset, resolve_collation};
 pub use settings::{Isolation, Settings};
 
 /// Where a variable lives.
@@ -230,6 +230,14 @@ impl Globals {
         next[index] = value;
         self.values.store(Arc::new(next));
     }
+    /// All global variables as SHOW GLOBAL VARIABLES lists them.
+    pub fn listing(&self) -> Vec<(&'static str, Option<String>)> {
+        let values = self.values.load();
+        let all = DEFS.iter().zip(values.iter()).enumerate();
+        all.filter(|(_, (d, _))| d.reach != Reach::Session)
+            .map(|(i, (d, v))| (d.name, shown(i, v)))
+            .collect()
+    }
     fn snapshot(&self) -> Arc<Vec<VarValue>> {
         self.values.load_full()
     }
@@ -268,6 +276,11 @@ impl SessionVars {
             return self.globals.get(index);
         }
         self.own.get(&index).unwrap_or(&self.base[index]).clone()
+    }
+    /// All variables as SHOW VARIABLES lists them.
+    pub fn listing(&self) -> Vec<(&'static str, Option<String>)> {
+        let all = DEFS.iter().enumerate();
+        all.map(|(i, d)| (d.name, shown(i, &self.session(i)))).collect()
     }
     /// `@@[scope.]name`; 1238 where the scope does not fit.
     pub fn read(&self, scope: Option<&str>, index: usize) -> Result<VarValue> {

@@ -105,6 +105,16 @@ pub fn charset_of(collation: &str) -> &str {
     collation.split('_').next().unwrap_or(collation)
 }
 
+/// The widest character of a charset, in bytes.
+pub fn bytes_per_char(charset: &str) -> u32 {
+    match charset {
+        "utf8mb4" | "utf16" | "utf16le" | "utf32" => 4,
+        "utf8mb3" => 3,
+        "ucs2" => 2,
+        _ => 1,
+    }
+}
+
 pub fn wrong_value(name: &str, value: &str) -> SqlError {
     SqlError::new(1231, format!("Variable '{name}' can't be set to the value of '{value}'"))
 }
