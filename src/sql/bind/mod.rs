@@ -1,13 +1,42 @@
 //! Bind: every name resolved against the catalog, every expression given a MySQL type.
 //!
 //! The doors of it: `select` for whole queries; `Binder` for expressions over one table (DML, defaults, checks, generated columns).
+//!
+//! Inside: [`scope`] (what a name means) · [`value`] and [`emit`] (expressions, constants into arguments) · [`expr`], [`compare`],
+//! [`call`], [`cast`], [`aggregate`], [`subquery`] (expressions by kind) · [`from`], [`select`], [`group`], [`query`] (query
+//! blocks from the inside out) · [`quick`] (what may run in place) · [`meta`] (result columns).
 
-use starling_apply::Catalog;
+mod aggregate;
+mod call;
+mod cast;
+mod compare;
+mod emit;
+mod expr;
+mod from;
+mod group;
+mod group_concat;
+mod meta;
+mod query;
+mod quick;
+mod scope;
+mod select;
+mod subquery;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use starling_apply::{Catalog, Database, Table};
 
 use super::ast;
 use super::error::Result;
+use super::func::convert;
 use super::plan::{Lowered, SelectPlan};
 use super::types::Ty;
+use query::{CteDef, Names};
+use scope::{Aliases, Frame, Source};
 
 /// What binding needs to know of the session.
 pub struct Scope<'a> {
@@ -57,14 +86,22 @@ pub struct Pins(pub Vec<u32>);
 
 /// A whole query, bound and lowered. `literals` are in the AST; slots it had to pin are added to `pins`.
 pub fn select(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins) -> Result<SelectPlan> {
-    let _ = (scope, query, pins);
-    todo!("query helper")
+    let mut binder = Binder::new(scope);
+    let bound = binder.query(query, Names::Matter)?;
+    let sql = binder.write(&bound, None, false);
+    let columns = binder.result_columns(&bound.columns).into();
+    let short = bound.quick && !binder.waits;
+    let lowered = binder.finish(sql, pins);
+    Ok(SelectPlan { lowered, columns, short })
 }
 
 /// A query as the source of INSERT … SELECT or CREATE TABLE … SELECT: its SQL (to embed) and its column names and types.
 pub fn source(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins) -> Result<(Lowered, Vec<(String, Ty)>)> {
-    let _ = (scope, query, pins);
-    todo!("query helper")
+    let mut binder = Binder::new(scope);
+    let bound = binder.query(query, Names::Matter)?;
+    let sql = binder.write(&bound, None, true);
+    let columns = bound.columns.iter().map(|c| (c.name.clone(), c.ty.clone())).collect();
+    Ok((binder.finish(sql, pins), columns))
 }
 
 /// Lowers expressions over tables into pieces of one SQLite statement, collecting arguments and databases.
@@ -73,7 +110,26 @@ pub struct Binder<'a> {
     /// Arguments so far: `?1` is `args[0]`.
     pub out: Lowered,
     pub pins: Pins,
-    // query helper: the name scope
+    /// A function was called that may wait (SLEEP, GET_LOCK …).
+    pub waits: bool,
+    /// All tables of the statement, never forgotten (indexes into it stay good).
+    sources: Vec<Source>,
+    /// Query blocks, innermost last.
+    frames: Vec<Frame>,
+    ctes: Vec<CteDef>,
+    windows: Vec<(String, aggregate::Window)>,
+    /// How often each qualifier is in use, by its lower case.
+    qualifiers: HashMap<String, u32>,
+    /// For error 1054.
+    clause: &'static str,
+    aliases: Aliases,
+    in_aggregate: bool,
+    aggregates_allowed: bool,
+    windows_allowed: bool,
+    subqueries: u32,
+    depth: usize,
+    /// Slots of all literals bound so far.
+    seen: Vec<u32>,
 }
 
 impl<'a> Binder<'a> {
@@ -83,48 +139,137 @@ impl<'a> Binder<'a> {
             scope,
             out: Lowered::default(),
             pins: Pins::default(),
+            waits: false,
+            sources: Vec::new(),
+            frames: Vec::new(),
+            ctes: Vec::new(),
+            windows: Vec::new(),
+            qualifiers: HashMap::new(),
+            clause: "field list",
+            aliases: Aliases::No,
+            in_aggregate: false,
+            aggregates_allowed: false,
+            windows_allowed: false,
+            subqueries: 0,
+            depth: 0,
+            seen: Vec::new(),
         }
     }
-    /// Adds a table to the name scope: `qualifier` is how its columns are called in the SQLite text (quoted: `"t"`; for upserts `excluded`).
-    pub fn add_table(
-        &mut self,
-        db: &starling_apply::Database,
-        table: &std::sync::Arc<starling_apply::Table>,
-        alias: Option<&str>,
-        qualifier: &str,
-    ) {
-        let _ = (db, table, alias, qualifier);
-        todo!("query helper")
+
+    fn finish(mut self, sql: String, pins: &mut Pins) -> Lowered {
+        self.out.sql = sql;
+        for slot in self.pins.0 {
+            if !pins.0.contains(&slot) {
+                pins.0.push(slot);
+            }
+        }
+        self.out
     }
+
+    /// Adds a table to the name scope: `qualifier` is how its columns are called in the SQLite text (quoted: `"t"`; for upserts `excluded`).
+    /// What is called `excluded` is seen as VALUES(col) and through its alias only.
+    pub fn add_table(&mut self, db: &Database, table: &Arc<Table>, alias: Option<&str>, qualifier: &str) {
+        let mut frame = self.frames.pop().unwrap_or_default();
+        let excluded = is_excluded(qualifier);
+        let before = frame.visible.len();
+        let mut source = Source::base(db, table, alias, qualifier.to_string(), true);
+        if excluded {
+            source.db = None;
+            source.alias = alias.unwrap_or("").to_string();
+        }
+        self.push_source(source, &mut frame);
+        if excluded {
+            frame.visible.truncate(before);
+        }
+        *self.qualifiers.entry(qualifier.trim_matches('"').to_lowercase()).or_insert(0) += 1;
+        self.frames.push(frame);
+    }
+
     /// FROM clause with joins (multi-table UPDATE/DELETE): SQLite text, and the tables come into scope.
     pub fn from(&mut self, from: &[ast::TableRef]) -> Result<String> {
-        let _ = from;
-        todo!("query helper")
+        let mut frame = Frame::default();
+        let sql = self.bind_from(from, &mut frame)?;
+        let mut held = self.frames.pop().unwrap_or_default();
+        held.visible.extend(frame.visible);
+        held.tables.extend(frame.tables);
+        self.frames.push(held);
+        Ok(sql)
     }
+
+    /// The tables that `from` brought into scope, in order: alias, database, table and qualifier of each base table.
+    pub fn tables(&self) -> Vec<Joined> {
+        let tables = self.frames.first().map(|f| f.tables.as_slice()).unwrap_or_default();
+        tables
+            .iter()
+            .map(|t| &self.sources[*t])
+            .filter_map(|s| {
+                Some(Joined {
+                    alias: s.alias.clone(),
+                    db: s.db.clone()?,
+                    table: Arc::clone(s.table.as_ref()?),
+                    qualifier: s.qualifier.clone(),
+                })
+            })
+            .collect()
+    }
+
     /// An expression's SQLite text (canonical form of its type) and type. `clause` for error 1054.
     pub fn expr(&mut self, expr: &ast::Expr, clause: &'static str) -> Result<(String, Ty)> {
-        let _ = (expr, clause);
-        todo!("query helper")
+        self.clause = clause;
+        let ex = self.bind(expr)?;
+        Ok(self.stored(&ex))
     }
+
     /// A condition: SQLite text that is true, false or NULL.
     pub fn condition(&mut self, expr: &ast::Expr, clause: &'static str) -> Result<String> {
-        let _ = (expr, clause);
-        todo!("query helper")
+        self.clause = clause;
+        let ex = self.bind(expr)?;
+        Ok(self.truth(&ex))
     }
+
     /// ORDER BY list (empty text for an empty list).
     pub fn order_by(&mut self, order: &[ast::OrderBy]) -> Result<String> {
-        let _ = order;
-        todo!("query helper")
+        self.clause = "order clause";
+        let terms = self.order_by_terms(order, &[], &[])?;
+        Ok(if terms.is_empty() {
+            String::new()
+        } else {
+            format!(" ORDER BY {}", terms.join(","))
+        })
     }
+
     /// LIMIT clause text.
     pub fn limit(&mut self, limit: &ast::Limit) -> Result<String> {
-        let _ = limit;
-        todo!("query helper")
+        self.limit_text(limit)
     }
+
     /// Wraps `sql` of type `from` so that it yields what storing it into a column of type `to` yields (assignment conversion, with
     /// MySQL's errors in strict mode): the identity where nothing can differ. `column` for messages.
     pub fn assign(&mut self, sql: &str, from: &Ty, to: &starling_apply::Column) -> Result<String> {
-        let _ = (sql, from, to);
-        todo!("query helper")
+        use starling_apply::BaseType::Timestamp;
+        let (stamp, into_stamp) = (from.ty.base == Timestamp && !from.is_null, to.ty.base == Timestamp);
+        if stamp && into_stamp && from.ty.decimals == to.ty.decimals {
+            return Ok(sql.to_string());
+        }
+        if !stamp {
+            return Ok(convert::assign(sql, from, to));
+        }
+        let mut local = from.clone();
+        local.ty.base = starling_apply::BaseType::DateTime;
+        Ok(convert::assign(&format!("starling_local({sql})"), &local, to))
     }
+}
+
+/// A base table of a join.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    pub alias: String,
+    pub db: String,
+    pub table: Arc<Table>,
+    /// As SQLite's text calls it, quoted.
+    pub qualifier: String,
+}
+
+fn is_excluded(qualifier: &str) -> bool {
+    qualifier.trim_matches('"') == "excluded"
 }
