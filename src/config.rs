@@ -202,9 +202,7 @@ fn read_file(path: &Path) -> Result<FileKeys, ConfigError> {
 
 /// An empty string counts as not set: that is how compose files leave variables out.
 fn text(flag: &Option<String>, file: Option<String>) -> Option<String> {
-    flag.clone()
-        .filter(|s| !s.is_empty())
-        .or_else(|| file.filter(|s| !s.is_empty()))
+    flag.clone().filter(|s| !s.is_empty()).or_else(|| file.filter(|s| !s.is_empty()))
 }
 
 fn path(flag: &Option<PathBuf>, file: Option<PathBuf>) -> Option<PathBuf> {

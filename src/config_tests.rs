@@ -126,6 +126,10 @@ fn mysql_variables_and_their_files() {
 
 #[test]
 fn misspelt_variables_are_found() {
-    let environment = Map(vec![("STARLING_JION", "a:1".into()), ("STARLING_JOIN", "a:1".into()), ("HOME", "/".into())]);
+    let environment = Map(vec![
+        ("STARLING_JION", "a:1".into()),
+        ("STARLING_JOIN", "a:1".into()),
+        ("HOME", "/".into()),
+    ]);
     assert_eq!(unknown_variables(&environment, &["STARLING_JOIN".into()]), ["STARLING_JION"]);
 }

@@ -172,7 +172,13 @@ mod tests {
 
     #[test]
     fn the_most_specific_host_wins() {
-        let accounts = accounts(&[("u", "%"), ("u", "10.0.%"), ("u", "10.0.0.%"), ("u", "10.0.0.7"), ("u", "localhost")]);
+        let accounts = accounts(&[
+            ("u", "%"),
+            ("u", "10.0.%"),
+            ("u", "10.0.0.%"),
+            ("u", "10.0.0.7"),
+            ("u", "localhost"),
+        ]);
         assert_eq!(host(&accounts, "u", "10.0.0.7"), Some("10.0.0.7"));
         assert_eq!(host(&accounts, "u", "10.0.0.8"), Some("10.0.0.%"));
         assert_eq!(host(&accounts, "u", "10.0.9.8"), Some("10.0.%"));

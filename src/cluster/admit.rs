@@ -89,7 +89,9 @@ impl Cluster {
 
     /// Appends a control entry and waits until it is folded here. Blocking.
     fn control(&self, kind: &str, payload: &impl Serialize) -> Result<(), ClusterError> {
-        let engine = self.engine().ok_or_else(|| ClusterError::Write("the node is starting".to_owned()))?;
+        let engine = self
+            .engine()
+            .ok_or_else(|| ClusterError::Write("the node is starting".to_owned()))?;
         let payload = serde_json::to_vec(payload)?;
         let committed = engine
             .control::<String>(kind, payload)
@@ -117,7 +119,9 @@ impl Cluster {
             }
         };
         let identity = self.identity();
-        let cluster = identity.cluster.ok_or_else(|| AdmitError::NotNow("this node has no cluster".to_owned()))?;
+        let cluster = identity
+            .cluster
+            .ok_or_else(|| AdmitError::NotNow("this node has no cluster".to_owned()))?;
         let mut hints = self.peers.hints();
         hints.push(self.own_hint());
         Ok(Welcome {
@@ -164,12 +168,21 @@ impl Cluster {
             return self.admit(applicant).await;
         }
         let view = self.view();
-        let founder = view.members.founder().ok_or_else(|| AdmitError::NotNow("this node is not a member itself yet".to_owned()))?;
+        let founder = view
+            .members
+            .founder()
+            .ok_or_else(|| AdmitError::NotNow("this node is not a member itself yet".to_owned()))?;
         let addr = self.peers.addr(founder.identity).unwrap_or_else(|| founder.addr.clone());
-        let client = self.client.as_ref().ok_or_else(|| AdmitError::Refused("this node has no cluster secret".to_owned()))?;
+        let client = self
+            .client
+            .as_ref()
+            .ok_or_else(|| AdmitError::Refused("this node has no cluster secret".to_owned()))?;
         let body = serde_json::to_vec(&applicant).map_err(|e| AdmitError::Refused(e.to_string()))?;
         let reply = client.post(&addr, "/v1/members/join?forwarded=1", body).await.map_err(|e| {
-            AdmitError::Elsewhere(format!("only the founding node '{}' ({addr}) admits nodes, and it did not: {e}", founder.name))
+            AdmitError::Elsewhere(format!(
+                "only the founding node '{}' ({addr}) admits nodes, and it did not: {e}",
+                founder.name
+            ))
         })?;
         serde_json::from_slice(&reply.body).map_err(|e| AdmitError::NotNow(format!("the founding node's answer does not decode: {e}")))
     }
@@ -191,7 +204,9 @@ impl Cluster {
     }
 
     fn create_database(&self, name: &str) -> Result<(), ClusterError> {
-        let engine = self.engine().ok_or_else(|| ClusterError::Write("the node is starting".to_owned()))?;
+        let engine = self
+            .engine()
+            .ok_or_else(|| ClusterError::Write("the node is starting".to_owned()))?;
         let wanted = name.to_owned();
         let check = move |catalog: &starling_apply::Catalog| {
             Ok::<_, String>(catalog.database(&wanted).is_none().then(|| SchemaChange::CreateDatabase {

@@ -143,7 +143,10 @@ impl Secret {
     fn request_mac(&self, ask: &Ask<'_>, cluster: &str, node: &str, challenge: &str, nonce: &str) -> blake3::Hash {
         let body = blake3::hash(ask.body);
         let parts = [ask.method, ask.path, cluster, node, challenge, nonce];
-        mac(&self.request, parts.iter().map(|s| s.as_bytes()).chain([body.as_bytes().as_slice()]))
+        mac(
+            &self.request,
+            parts.iter().map(|s| s.as_bytes()).chain([body.as_bytes().as_slice()]),
+        )
     }
 
     /// Is the request made by somebody who knows the secret? (Not yet: is it fresh.)
@@ -181,7 +184,11 @@ impl Secret {
 
     /// The bearer token of a scope: derived from the secret, which it does not reveal.
     pub fn token(&self, scope: Scope) -> String {
-        format!("starling-{}-{}", scope.name(), mac(&self.token, [scope.name().as_bytes()].into_iter()).to_hex())
+        format!(
+            "starling-{}-{}",
+            scope.name(),
+            mac(&self.token, [scope.name().as_bytes()].into_iter()).to_hex()
+        )
     }
 
     /// What a bearer token allows, if it is one of ours.
@@ -241,7 +248,15 @@ impl Verifier {
     }
 
     /// `ours`: this node's cluster. A node without a cluster may ask (it wants to join); `any_cluster` says where that is legal.
-    pub fn check(&self, secret: &Secret, ask: &Ask<'_>, signed: &Signed, ours: &str, any_cluster: bool, now_ms: u64) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        secret: &Secret,
+        ask: &Ask<'_>,
+        signed: &Signed,
+        ours: &str,
+        any_cluster: bool,
+        now_ms: u64,
+    ) -> Result<(), Refusal> {
         if !secret.knows(ask, signed) {
             return Err(Refusal::Secret);
         }
@@ -335,7 +350,11 @@ mod tests {
     fn any_change_of_the_request_is_seen() {
         let (secret, verifier) = (Secret::new("s"), Verifier::new(7));
         let request = signed(&secret, &verifier, 100);
-        for ask in [Ask { method: "GET", ..ASK }, Ask { path: "/v1/x?a=2", ..ASK }, Ask { body: b"bodz", ..ASK }] {
+        for ask in [
+            Ask { method: "GET", ..ASK },
+            Ask { path: "/v1/x?a=2", ..ASK },
+            Ask { body: b"bodz", ..ASK },
+        ] {
             assert_eq!(verifier.check(&secret, &ask, &request, "c1", false, 100), Err(Refusal::Secret));
         }
         let mut other = request.clone();

@@ -147,7 +147,9 @@ impl Members {
     }
     /// The member whose sequence this is, closed ones included.
     pub fn by_origin(&self, origin: Origin) -> Option<&Member> {
-        self.list.values().find(|m| m.origins.contains(&origin) || m.closed.contains(&origin))
+        self.list
+            .values()
+            .find(|m| m.origins.contains(&origin) || m.closed.contains(&origin))
     }
     /// The only one that admits and takes DDL until quorums do.
     pub fn founder(&self) -> Option<&Member> {
@@ -204,11 +206,7 @@ impl Members {
                 incarnation: applicant.incarnation,
                 closed: member.origins,
             })),
-            (None, _) => Admission::Admit(Box::new(member_of(
-                applicant,
-                self.next_member.max(1),
-                origins.unwrap_or_default(),
-            ))),
+            (None, _) => Admission::Admit(Box::new(member_of(applicant, self.next_member.max(1), origins.unwrap_or_default()))),
         }
     }
 

@@ -234,7 +234,10 @@ impl Cluster {
     /// Blocks until the control entry at `place` is in the view (a thread of its own folds them in).
     fn wait_folded(&self, place: Place, at_most: Duration) -> Result<(), ClusterError> {
         let mut folded = self.folded.lock();
-        let late = self.folded_more.wait_while_for(&mut folded, |folded| !folded.contains(place), at_most).timed_out();
+        let late = self
+            .folded_more
+            .wait_while_for(&mut folded, |folded| !folded.contains(place), at_most)
+            .timed_out();
         if late {
             return Err(ClusterError::Write("a control entry is written but not applied yet".to_owned()));
         }
@@ -265,7 +268,10 @@ impl Cluster {
         }
         Err(match self.view.load().members.founder() {
             Some(founder) if founder.mysql_addr.is_empty() => format!("only the founding node '{}' takes schema changes", founder.name),
-            Some(founder) => format!("only the founding node '{}' ({}) takes schema changes", founder.name, founder.mysql_addr),
+            Some(founder) => format!(
+                "only the founding node '{}' ({}) takes schema changes",
+                founder.name, founder.mysql_addr
+            ),
             None => "only the founding node takes schema changes".to_owned(),
         })
     }

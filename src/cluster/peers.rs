@@ -180,7 +180,11 @@ impl Peers {
     /// The offset to a quorum of those that are measured.
     pub fn quorum_offset(&self, now: Instant) -> Option<i64> {
         let map = self.map.lock();
-        let offsets: Vec<i64> = map.values().filter(|p| p.is_alive(now)).filter_map(|p| p.offset.offset_ms()).collect();
+        let offsets: Vec<i64> = map
+            .values()
+            .filter(|p| p.is_alive(now))
+            .filter_map(|p| p.offset.offset_ms())
+            .collect();
         quorum_offset(&offsets)
     }
 
@@ -255,7 +259,10 @@ mod tests {
     fn only_what_no_stream_brings_is_fetched() {
         let (a, b) = (Id(1), Id(2));
         // a streams 1; b streams 3; origin 5 belongs to a node that is gone, b holds the most of it.
-        let holders = [(a, v(&[(1, 10), (3, 4), (5, 2)]), vec![1, 2]), (b, v(&[(1, 9), (3, 6), (5, 7)]), vec![3, 4])];
+        let holders = [
+            (a, v(&[(1, 10), (3, 4), (5, 2)]), vec![1, 2]),
+            (b, v(&[(1, 9), (3, 6), (5, 7)]), vec![3, 4]),
+        ];
         let mine = v(&[(1, 3), (3, 6)]);
         assert_eq!(
             needs(&mine, &holders),
@@ -269,7 +276,10 @@ mod tests {
         // b's stream is gone: a's copy of its sequence has to do, as far as it reaches.
         let alone = [holders[0].clone()];
         let mine = v(&[(1, 10), (3, 1), (5, 2)]);
-        assert_eq!(needs(&mine, &alone).iter().map(|n| (n.origin, n.want)).collect::<Vec<_>>(), [(3, 4)]);
+        assert_eq!(
+            needs(&mine, &alone).iter().map(|n| (n.origin, n.want)).collect::<Vec<_>>(),
+            [(3, 4)]
+        );
     }
 
     #[test]

@@ -41,7 +41,9 @@ impl Running {
 impl Cluster {
     /// Starts everything that talks to others. The engine has to be attached.
     pub fn run(self: &Arc<Self>) -> Result<Running, ClusterError> {
-        let engine = self.engine().ok_or_else(|| ClusterError::Write("the engine is not open".to_owned()))?;
+        let engine = self
+            .engine()
+            .ok_or_else(|| ClusterError::Write("the engine is not open".to_owned()))?;
         let (queue, ingest) =
             ingest::start(self.log.clone(), engine.clone()).map_err(|e| ClusterError::Write(format!("no thread: {e}")))?;
         let mut tasks = JoinSet::new();

@@ -144,7 +144,10 @@ impl Cluster {
 
     /// Asks the addresses of `--join` in turn until one lets this node in.
     async fn join(self: &Arc<Self>) -> Result<(), ClusterError> {
-        let client = self.client.as_ref().ok_or_else(|| ClusterError::Refused("there is no cluster secret".to_owned()))?;
+        let client = self
+            .client
+            .as_ref()
+            .ok_or_else(|| ClusterError::Refused("there is no cluster secret".to_owned()))?;
         let body = serde_json::to_vec(&self.applicant())?;
         loop {
             for addr in &self.settings.join {
@@ -189,7 +192,11 @@ impl Cluster {
     pub(super) async fn regain(self: Arc<Self>) {
         let mut shutdown = self.shutdown.clone();
         while self.identity().lost.is_some() {
-            let done = if self.is_founder() { self.regain_alone() } else { self.regain_from_founder().await };
+            let done = if self.is_founder() {
+                self.regain_alone()
+            } else {
+                self.regain_from_founder().await
+            };
             if let Err(error) = done {
                 if self.quiet.lets("regain") {
                     tracing::warn!("no new origins yet: {error}");
@@ -213,7 +220,10 @@ impl Cluster {
     }
 
     async fn regain_from_founder(&self) -> Result<(), ClusterError> {
-        let client = self.client.as_ref().ok_or_else(|| ClusterError::Refused("there is no cluster secret".to_owned()))?;
+        let client = self
+            .client
+            .as_ref()
+            .ok_or_else(|| ClusterError::Refused("there is no cluster secret".to_owned()))?;
         let body = serde_json::to_vec(&self.applicant())?;
         let mut last = ClusterError::Refused("no peer is known".to_owned());
         for addr in self.addresses() {
@@ -256,9 +266,9 @@ impl Cluster {
     /// Addresses survive a restart.
     pub(crate) fn remember_hints(&self) {
         let hints = self.peers.hints();
-        let saved = serde_json::to_vec(&hints).map_err(|e| e.to_string()).and_then(|bytes| {
-            self.log.put_meta(HINTS, &bytes).map_err(|e| e.to_string())
-        });
+        let saved = serde_json::to_vec(&hints)
+            .map_err(|e| e.to_string())
+            .and_then(|bytes| self.log.put_meta(HINTS, &bytes).map_err(|e| e.to_string()));
         if let Err(error) = saved
             && self.quiet.lets("hints")
         {

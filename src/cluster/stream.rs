@@ -151,7 +151,10 @@ impl Sender {
                 continue;
             }
             self.position.advance(origin, upto);
-            let frame = self.encoder.encode(Kind::Segments, &pack_segments(&segments)).map_err(|e| e.to_string())?;
+            let frame = self
+                .encoder
+                .encode(Kind::Segments, &pack_segments(&segments))
+                .map_err(|e| e.to_string())?;
             self.ready.push_back(frame);
             any = true;
         }
@@ -207,7 +210,11 @@ pub fn range(cluster: &Arc<Cluster>, origin: Origin, from: u64, max_bytes: usize
         }
         bytes += segments.iter().map(Bytes::len).sum::<usize>();
         next = last_place(&segments, next)? + 1;
-        frames.push(encoder.encode(Kind::Segments, &pack_segments(&segments)).map_err(|e| e.to_string())?);
+        frames.push(
+            encoder
+                .encode(Kind::Segments, &pack_segments(&segments))
+                .map_err(|e| e.to_string())?,
+        );
     }
     let farewell = serde_json::to_vec(&Farewell {
         reason: "range".to_owned(),

@@ -218,7 +218,12 @@ mod tests {
         let mut encoder = Encoder::new(KEY);
         let long = b"starling ".repeat(1000);
         let mut bytes = Vec::new();
-        for (kind, payload) in [(Kind::Hello, &b"{}"[..]), (Kind::Segments, &long), (Kind::Heartbeat, b""), (Kind::End, b"x")] {
+        for (kind, payload) in [
+            (Kind::Hello, &b"{}"[..]),
+            (Kind::Segments, &long),
+            (Kind::Heartbeat, b""),
+            (Kind::End, b"x"),
+        ] {
             bytes.extend_from_slice(&encoder.encode(kind, payload).unwrap());
         }
         assert!(bytes.len() < long.len() / 2, "long payloads are packed");
@@ -251,7 +256,10 @@ mod tests {
     #[test]
     fn repeated_left_out_and_foreign_frames_are_refused() {
         let mut encoder = Encoder::new(KEY);
-        let (first, second) = (encoder.encode(Kind::Hello, b"1").unwrap(), encoder.encode(Kind::Hello, b"2").unwrap());
+        let (first, second) = (
+            encoder.encode(Kind::Hello, b"1").unwrap(),
+            encoder.encode(Kind::Hello, b"2").unwrap(),
+        );
         let mut decoder = Decoder::new(KEY);
         decoder.push(&first);
         decoder.push(&first);

@@ -88,7 +88,12 @@ pub fn table(table: &Table, next: Option<u64>) -> String {
         let enforced = if c.enforced { "" } else { " /*!80016 NOT ENFORCED */" };
         format!("CONSTRAINT {} CHECK ({}){enforced}", name(&c.name), parenthesized(&c.expr))
     }));
-    let mut out = format!("CREATE TABLE {} (\n  {}\n) ENGINE={}", name(&table.name), lines.join(",\n  "), table.engine);
+    let mut out = format!(
+        "CREATE TABLE {} (\n  {}\n) ENGINE={}",
+        name(&table.name),
+        lines.join(",\n  "),
+        table.engine
+    );
     if let Some(next) = next.filter(|n| *n > 1 && table.auto_column().is_some()) {
         let _ = write!(out, " AUTO_INCREMENT={next}");
     }

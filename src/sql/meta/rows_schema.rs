@@ -364,7 +364,11 @@ fn table_constraints(_: &dyn Provider, database: &Database, out: &mut Vec<Row>) 
             ]);
         };
         for index in unique_indexes(table) {
-            let kind = if index.kind == IndexKind::Primary { "PRIMARY KEY" } else { "UNIQUE" };
+            let kind = if index.kind == IndexKind::Primary {
+                "PRIMARY KEY"
+            } else {
+                "UNIQUE"
+            };
             push(&index.name, kind, true);
         }
         for foreign in &table.foreign_keys {

@@ -52,7 +52,12 @@ fn engines() -> Vec<Row> {
         ]
     };
     vec![
-        row("InnoDB", "DEFAULT", "Change log and SQLite files: transactions, foreign keys, replication", "YES"),
+        row(
+            "InnoDB",
+            "DEFAULT",
+            "Change log and SQLite files: transactions, foreign keys, replication",
+            "YES",
+        ),
         row("MEMORY", "YES", "Taken as InnoDB", "YES"),
         row("MyISAM", "YES", "Taken as InnoDB", "YES"),
         row("CSV", "YES", "Taken as InnoDB", "YES"),
@@ -193,12 +198,7 @@ fn privileges(provider: &dyn Provider) -> Vec<Row> {
     let mut rows = Vec::new();
     for (user, host) in provider.accounts() {
         for privilege in PRIVILEGES {
-            rows.push(vec![
-                text(format!("'{user}'@'{host}'")),
-                text("def"),
-                text(privilege),
-                text("YES"),
-            ]);
+            rows.push(vec![text(format!("'{user}'@'{host}'")), text("def"), text(privilege), text("YES")]);
         }
     }
     rows

@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use rusqlite::types::Null;
 use rusqlite::ffi::{sqlite3_vtab, sqlite3_vtab_cursor};
+use rusqlite::types::Null;
 use rusqlite::vtab::{Context, Filters, IndexInfo, Module, VTab, VTabConnection, VTabCursor};
 use starling_apply::{Database, Table};
 use starling_log::Value;

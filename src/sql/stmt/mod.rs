@@ -1,1 +1,3 @@
-//! (helper)
+//! Statements by kind: schema changes, SHOW, SET, and changes of rows.
+
+pub mod ddl;

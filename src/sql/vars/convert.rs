@@ -98,7 +98,10 @@ pub fn resolve_collation(name: &str) -> Result<String> {
 }
 
 pub fn default_collation(charset: &str) -> &'static str {
-    CHARSETS.iter().find(|(n, _)| *n == charset).map_or("utf8mb4_0900_ai_ci", |(_, c)| c)
+    CHARSETS
+        .iter()
+        .find(|(n, _)| *n == charset)
+        .map_or("utf8mb4_0900_ai_ci", |(_, c)| c)
 }
 
 pub fn charset_of(collation: &str) -> &str {
@@ -292,9 +295,7 @@ pub fn check_rule(def: &Def, value: &VarValue) -> Result<()> {
         "starling_write_consistency" if value.as_str() != "ONE" => {
             Err(SqlError::unsupported(format!("starling_write_consistency = {}", value.as_str())))
         }
-        "starling_read_wait" if value.as_str() != "NONE" => {
-            Err(SqlError::unsupported(format!("starling_read_wait = {}", value.as_str())))
-        }
+        "starling_read_wait" if value.as_str() != "NONE" => Err(SqlError::unsupported(format!("starling_read_wait = {}", value.as_str()))),
         "transaction_isolation" if value.as_str() == "SERIALIZABLE" || value.as_str() == "READ-UNCOMMITTED" => Ok(()),
         _ => Ok(()),
     }

@@ -31,7 +31,10 @@ fn mistakes_have_mysqls_codes() {
     assert_eq!(code(v.set(find("wait_timeout").unwrap(), Some(VarValue::text("x")))), 1232);
     assert_eq!(code(v.set(find("sql_mode").unwrap(), Some(VarValue::text("BOGUS")))), 1231);
     assert_eq!(code(v.set(find("time_zone").unwrap(), Some(VarValue::text("Mars/Base")))), 1298);
-    assert_eq!(code(v.set(find("character_set_client").unwrap(), Some(VarValue::text("klingon")))), 1115);
+    assert_eq!(
+        code(v.set(find("character_set_client").unwrap(), Some(VarValue::text("klingon")))),
+        1115
+    );
 }
 
 #[test]
