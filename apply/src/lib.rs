@@ -11,15 +11,22 @@
 pub mod capture;
 pub mod catalog;
 pub mod collate;
+pub mod convert;
 pub mod digest;
 pub mod engine;
 pub mod history;
 pub mod lane;
+pub mod layout;
+pub mod mapping;
 pub mod materialize;
 pub mod physical;
 pub mod readers;
+pub mod reshape;
 pub mod schema;
+#[cfg(test)]
+mod testing;
 pub mod types;
+pub mod versions;
 
 pub use catalog::{Catalog, Column, Database, Index, Table};
 pub use engine::{ApplyError, Engine, EngineOptions, OpenError, WriteError};
