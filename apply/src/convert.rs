@@ -114,7 +114,11 @@ fn shown(value: ValueRef<'_>, ty: &ColumnType) -> Value {
 }
 
 fn time_text(micros: i64, ty: &ColumnType) -> String {
-    let (sign, m) = if micros < 0 { ("-", micros.unsigned_abs()) } else { ("", micros.unsigned_abs()) };
+    let (sign, m) = if micros < 0 {
+        ("-", micros.unsigned_abs())
+    } else {
+        ("", micros.unsigned_abs())
+    };
     let s = m / 1_000_000;
     let mut text = format!("{sign}{:02}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60);
     let digits = usize::from(ty.decimals.unwrap_or(0)).min(6);
@@ -232,7 +236,10 @@ fn decimal(text: &str, ty: &ColumnType) -> Vec<u8> {
     let lead = leading(text.trim_start());
     let parsed = lead.parse::<BigDecimal>().unwrap_or_default();
     let mut rounded = parsed.with_scale_round(scale, RoundingMode::HalfUp);
-    let limit = BigDecimal::new(bigdecimal::num_bigint::BigInt::from(10).pow(u32::try_from(precision).unwrap_or(65)) - 1, scale);
+    let limit = BigDecimal::new(
+        bigdecimal::num_bigint::BigInt::from(10).pow(u32::try_from(precision).unwrap_or(65)) - 1,
+        scale,
+    );
     if rounded > limit {
         rounded = limit;
     } else if rounded < -limit.clone() {
@@ -243,7 +250,11 @@ fn decimal(text: &str, ty: &ColumnType) -> Vec<u8> {
 
 fn label(value: &Value, labels: &[String]) -> i64 {
     if let Value::Int(i) = value {
-        return if usize::try_from(*i).is_ok_and(|i| i <= labels.len()) { *i } else { 0 };
+        return if usize::try_from(*i).is_ok_and(|i| i <= labels.len()) {
+            *i
+        } else {
+            0
+        };
     }
     let text = text(value).to_lowercase();
     let found = labels.iter().position(|l| l.to_lowercase() == text);
@@ -253,7 +264,11 @@ fn label(value: &Value, labels: &[String]) -> i64 {
 fn set(text: &str, labels: &[String]) -> i64 {
     let mut bits = 0;
     for item in text.split(',') {
-        if let Some(i) = labels.iter().position(|l| l.to_lowercase() == item.to_lowercase()).filter(|i| *i < 63) {
+        if let Some(i) = labels
+            .iter()
+            .position(|l| l.to_lowercase() == item.to_lowercase())
+            .filter(|i| *i < 63)
+        {
             bits |= 1 << i;
         }
     }
@@ -276,7 +291,12 @@ fn time(text: &str) -> i64 {
 
 fn date(text: &str) -> String {
     let day: String = text.chars().take(10).collect();
-    if day.len() == 10 && day.bytes().enumerate().all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() }) {
+    if day.len() == 10
+        && day
+            .bytes()
+            .enumerate()
+            .all(|(i, b)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() })
+    {
         day
     } else {
         "0000-00-00".into()
@@ -333,7 +353,10 @@ mod tests {
         let words = of(text("utf8mb4_bin"));
         assert_eq!(convert(ValueRef::Text(b" 12.6 apples"), &words, &tiny), Value::Int(13));
         let short = of(sized(BaseType::VarChar, 3, 0));
-        assert_eq!(convert(ValueRef::Text("äöüß".as_bytes()), &words, &short), Value::Text("äöü".into()));
+        assert_eq!(
+            convert(ValueRef::Text("äöüß".as_bytes()), &words, &short),
+            Value::Text("äöü".into())
+        );
         let dec = of(sized(BaseType::Decimal, 4, 2));
         assert_eq!(convert(ValueRef::Int(1234), &of(int()), &dec), Value::Text(b"99.99".to_vec()));
         assert_eq!(convert(ValueRef::Text(b"-1.005"), &words, &dec), Value::Text(b"-1.01".to_vec()));

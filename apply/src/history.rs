@@ -164,7 +164,8 @@ impl Store {
     }
     /// Schema entries in stamp order. (A place's origin is its stamp's.)
     pub fn steps(&self, conn: &Connection) -> Result<Vec<(Stamp, Place, Vec<u8>)>, FoldError> {
-        let mut stmt = conn.prepare_cached(&self.sql("SELECT hlc, origin, seq, payload FROM {s}.__starling_schema ORDER BY hlc, origin"))?;
+        let mut stmt =
+            conn.prepare_cached(&self.sql("SELECT hlc, origin, seq, payload FROM {s}.__starling_schema ORDER BY hlc, origin"))?;
         let rows = stmt.query_map([], |r| {
             let stamp = stamp_at(r, 0)?;
             let place = Place {
@@ -198,7 +199,8 @@ impl Store {
 
     /// All that is known of a row, in stamp order, and a raw key it was seen under.
     pub fn records(&self, conn: &Connection, table: u64, key: &Key) -> Result<(Vec<Record>, Option<Row>), FoldError> {
-        let sql = self.sql("SELECT hlc, origin, seq, idx, kind, raw FROM {s}.__starling_history WHERE tbl = ?1 AND key = ?2 ORDER BY hlc, origin");
+        let sql = self
+            .sql("SELECT hlc, origin, seq, idx, kind, raw FROM {s}.__starling_history WHERE tbl = ?1 AND key = ?2 ORDER BY hlc, origin");
         let mut stmt = conn.prepare_cached(&sql)?;
         let mut rows = stmt.query(params![int(table), key])?;
         let (mut records, mut raw) = (Vec::new(), None);
@@ -219,7 +221,8 @@ impl Store {
         Ok((records, raw))
     }
     pub fn last_record(&self, conn: &Connection, table: u64, key: &Key) -> rusqlite::Result<(u64, u16, u32)> {
-        let sql = self.sql("SELECT hlc, origin, idx FROM {s}.__starling_history WHERE tbl = ?1 AND key = ?2 ORDER BY hlc DESC, origin DESC LIMIT 1");
+        let sql = self
+            .sql("SELECT hlc, origin, idx FROM {s}.__starling_history WHERE tbl = ?1 AND key = ?2 ORDER BY hlc DESC, origin DESC LIMIT 1");
         let found = conn
             .prepare_cached(&sql)?
             .query_row(params![int(table), key], |r| {
@@ -241,7 +244,10 @@ impl Store {
                 "SELECT 1 FROM {}.__starling_{name} WHERE tbl = ?1 AND key = ?2 AND (hlc, origin) > (?3, ?4) LIMIT 1",
                 self.schema
             );
-            if conn.prepare_cached(&sql)?.exists(params![int(table), key, hlc(stamp), stamp.origin])? {
+            if conn
+                .prepare_cached(&sql)?
+                .exists(params![int(table), key, hlc(stamp), stamp.origin])?
+            {
                 return Ok(true);
             }
         }
@@ -261,8 +267,16 @@ impl Store {
     }
 
     /// Replaces what is known of displacements and lost rows from `from` on, for rows that were folded anew.
-    pub fn put_displaced(&self, conn: &Connection, table: u64, keys: &[&Key], from: Stamp, displaced: &[(Key, Stamp)]) -> Result<(), FoldError> {
-        let mut clear = conn.prepare_cached(&self.sql("DELETE FROM {s}.__starling_displaced WHERE tbl = ?1 AND key = ?2 AND (hlc, origin) >= (?3, ?4)"))?;
+    pub fn put_displaced(
+        &self,
+        conn: &Connection,
+        table: u64,
+        keys: &[&Key],
+        from: Stamp,
+        displaced: &[(Key, Stamp)],
+    ) -> Result<(), FoldError> {
+        let mut clear = conn
+            .prepare_cached(&self.sql("DELETE FROM {s}.__starling_displaced WHERE tbl = ?1 AND key = ?2 AND (hlc, origin) >= (?3, ?4)"))?;
         let mut forget = conn.prepare_cached(
             &self.sql("DELETE FROM {s}.__starling_conflicts WHERE tbl = ?1 AND key = ?2 AND kind > 1 AND (whlc, worigin) >= (?3, ?4)"),
         )?;
@@ -277,18 +291,31 @@ impl Store {
         Ok(())
     }
     pub fn put_conflicts(&self, conn: &Connection, table: u64, conflicts: &[Conflict]) -> Result<(), FoldError> {
-        let mut put = conn.prepare_cached(&self.sql("INSERT OR REPLACE INTO {s}.__starling_conflicts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?;
+        let mut put =
+            conn.prepare_cached(&self.sql("INSERT OR REPLACE INTO {s}.__starling_conflicts VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"))?;
         for c in conflicts {
             let (place, index) = c.loser;
             let (wall, origin) = (hlc(c.winner), c.winner.origin);
-            put.execute(params![place.origin, int(place.seq), index, c.why as i64, int(table), c.key, wall, origin])?;
+            put.execute(params![
+                place.origin,
+                int(place.seq),
+                index,
+                c.why as i64,
+                int(table),
+                c.key,
+                wall,
+                origin
+            ])?;
         }
         Ok(())
     }
     /// Forgets a table: dropped, truncated, or about to be rebuilt.
     pub fn forget(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
         for name in ["history", "displaced", "unique", "conflicts", "auto"] {
-            conn.execute(&format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema), [int(table)])?;
+            conn.execute(
+                &format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema),
+                [int(table)],
+            )?;
         }
         Ok(())
     }
@@ -299,7 +326,10 @@ impl Store {
     /// Takes out a table's records (its primary key changes, and with it what they are found by).
     pub fn forget_records(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
         for name in ["history", "displaced", "conflicts"] {
-            conn.execute(&format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema), [int(table)])?;
+            conn.execute(
+                &format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema),
+                [int(table)],
+            )?;
         }
         Ok(())
     }

@@ -359,7 +359,15 @@ mod tests {
 
     #[test]
     fn composite_values_do_not_run_together() {
-        let mut t = table("t", vec![column(1, "id", int()), column(2, "a", text("utf8mb4_bin")), column(3, "b", text("utf8mb4_bin"))], &[1]);
+        let mut t = table(
+            "t",
+            vec![
+                column(1, "id", int()),
+                column(2, "a", text("utf8mb4_bin")),
+                column(3, "b", text("utf8mb4_bin")),
+            ],
+            &[1],
+        );
         t.indexes.push(index(7, "u", IndexKind::Unique, &[2, 3]));
         let l = Layout::new("s", "t", &Arc::new(t)).expect("layout");
         let value = |a: &str, b: &str| {

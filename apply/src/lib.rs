@@ -8,6 +8,7 @@
 //! [`lane`] (the one writer) → [`materialize`] and [`history`] (the fold: entries into rows, last writer wins) →
 //! [`readers`] (snapshots) → [`digest`] (are two copies equal?) → [`engine`] (all of it behind one door).
 
+pub mod alter;
 pub mod capture;
 pub mod catalog;
 pub mod collate;
@@ -15,14 +16,18 @@ pub mod convert;
 pub mod digest;
 pub mod engine;
 pub mod history;
+pub mod inorder;
 pub mod lane;
 pub mod layout;
 pub mod mapping;
 pub mod materialize;
 pub mod physical;
 pub mod readers;
+pub mod rebuild;
+pub mod refold;
 pub mod reshape;
 pub mod schema;
+pub mod sim;
 #[cfg(test)]
 mod testing;
 pub mod types;

@@ -5,13 +5,27 @@
 //! open transaction: progress and rows commit together (law 5). After a rollback the caller says `rolled_back`.
 //! Must not know: lanes, the network, SQL of clients. Foreign keys and triggers are off on the connection given, and
 //! `ignore_check_constraints` on (their effects are in the entries already).
+//!
+//! An entry goes the fast way (`inorder`) when nothing it touches is touched by later stamps, else the slow way (`refold`);
+//! where even that cannot tell (unique indexes came or went meanwhile), its table is folded from the log (`rebuild`).
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use starling_log::{Entry, Place, VersionVector};
+use starling_log::{Body, Changes, Entry, Op, Place, Stamp, VersionVector};
 
 use crate::catalog::Database;
+use crate::history::Store;
+use crate::inorder::{Counters, Plan, Writer};
+use crate::layout::Layout;
+use crate::mapping::Mapping;
+use crate::refold::Refold;
+use crate::schema::SchemaChange;
+use crate::versions::{Schemas, Step};
+
+/// Statements kept prepared on a connection: a handful for each table in use.
+const STATEMENTS: usize = 512;
 
 /// Where a late entry's neighbours are fetched from: the log.
 pub trait EntrySource {
@@ -50,8 +64,20 @@ pub struct Outcome {
 
 /// The fold's state for one database file on one connection.
 pub struct Materializer {
-    db: u64,
-    schema: String,
+    pub(crate) db: u64,
+    pub(crate) schema: String,
+    pub(crate) store: Store,
+    /// Everything below is read from the file on first use, and again after a rollback.
+    loaded: bool,
+    pub(crate) schemas: Schemas,
+    pub(crate) layouts: HashMap<u64, Arc<Layout>>,
+    stored: VersionVector,
+    applied: VersionVector,
+    pub(crate) newest: Stamp,
+    pub(crate) counters: Counters,
+    stored_counters: Counters,
+    /// Tables to be folded from the log at `finish`.
+    pub(crate) dirty: BTreeSet<u64>,
 }
 
 impl Materializer {
@@ -60,6 +86,16 @@ impl Materializer {
         Materializer {
             db,
             schema: schema.to_owned(),
+            store: Store::new(schema),
+            loaded: false,
+            schemas: Schemas::default(),
+            layouts: HashMap::new(),
+            stored: VersionVector::new(),
+            applied: VersionVector::new(),
+            newest: Stamp::default(),
+            counters: Counters::new(),
+            stored_counters: Counters::new(),
+            dirty: BTreeSet::new(),
         }
     }
     pub fn db(&self) -> u64 {
@@ -70,45 +106,324 @@ impl Materializer {
     }
     /// Creates the internal tables where they are missing. Call once per connection, inside a transaction.
     pub fn init(&mut self, conn: &Connection) -> Result<(), FoldError> {
-        let _ = conn;
-        todo!("fold helper")
+        conn.set_prepared_statement_cache_capacity(STATEMENTS);
+        if !self.store.exists(conn)? {
+            self.store.create(conn)?;
+        }
+        self.loaded = false;
+        Ok(())
     }
+
+    fn load(&mut self, conn: &Connection) -> Result<(), FoldError> {
+        if self.loaded {
+            return Ok(());
+        }
+        self.stored = self.store.applied(conn)?;
+        self.applied = self.stored.clone();
+        self.newest = match self.store.meta(conn, "newest")?.as_deref().map(<[u8; 10]>::try_from) {
+            None => Stamp::default(),
+            Some(Ok(bytes)) => stamp_from(bytes),
+            Some(Err(_)) => return Err(FoldError::Broken("the newest stamp in the file is damaged".into())),
+        };
+        let mut steps = Vec::new();
+        for (stamp, place, payload) in self.store.steps(conn)? {
+            let change = SchemaChange::from_payload(&payload).map_err(|e| FoldError::Broken(format!("a schema entry in the file: {e}")))?;
+            steps.push(Step { stamp, place, change });
+        }
+        self.schemas = Schemas::fold(steps);
+        self.counters = self.store.counters(conn)?.into_iter().collect();
+        self.stored_counters = self.counters.clone();
+        self.layouts.clear();
+        self.dirty.clear();
+        self.loaded = true;
+        Ok(())
+    }
+
     /// Folds the entry's part for this database in. Its effects are complete only after `finish`. The entry must be in `log`.
     pub fn apply(&mut self, conn: &Connection, entry: &Entry, log: &dyn EntrySource) -> Result<Outcome, FoldError> {
-        let _ = (conn, entry, log);
-        todo!("fold helper")
+        self.load(conn)?;
+        if self.applied.contains(entry.place) {
+            return Ok(Outcome::default());
+        }
+        let mut outcome = match &entry.body {
+            Body::Rows(changes) => Outcome {
+                rows: self.apply_rows(conn, entry, changes, log)?,
+                ..Outcome::default()
+            },
+            Body::Schema(schema) => self.apply_schema(conn, entry, schema)?,
+            Body::Void | Body::Control(_) => Outcome::default(),
+        };
+        outcome.late = entry.stamp < self.newest;
+        self.went(entry);
+        Ok(outcome)
     }
+
+    fn went(&mut self, entry: &Entry) {
+        self.applied.advance(entry.place.origin, entry.place.seq);
+        self.newest = self.newest.max(entry.stamp);
+    }
+
     /// The entry's effects are in the tables already (a dry run that was kept): history, stamps and counters only.
     pub fn note(&mut self, conn: &Connection, entry: &Entry) -> Result<(), FoldError> {
-        let _ = (conn, entry);
-        todo!("fold helper")
+        self.load(conn)?;
+        if entry.stamp < self.newest {
+            return Err(FoldError::NotNewest);
+        }
+        if let Body::Rows(changes) = &entry.body {
+            let (plans, _) = self.plans(entry, changes)?;
+            let mut writer = Writer::new(conn, &self.store, entry, &plans, false)?;
+            if !writer.write(changes)? {
+                return Err(FoldError::NotNewest);
+            }
+            writer.count(entry.place.origin, &mut self.counters);
+        }
+        self.went(entry);
+        Ok(())
     }
+
     /// Before every COMMIT that applied or noted something: settles what was put off, and stores `applied` with the rows.
     pub fn finish(&mut self, conn: &Connection, applied: &VersionVector, log: &dyn EntrySource) -> Result<(), FoldError> {
-        let _ = (conn, applied, log);
-        todo!("fold helper")
+        self.load(conn)?;
+        self.applied.merge(applied);
+        let upto = self.applied.clone();
+        while let Some(table) = self.dirty.pop_first() {
+            self.rebuild(conn, table, &upto, log)?;
+        }
+        self.store.put_applied(conn, &self.stored, &self.applied)?;
+        self.stored.clone_from(&self.applied);
+        self.store.put_meta(conn, "newest", &stamp_bytes(self.newest))?;
+        if self.counters != self.stored_counters {
+            for ((table, origin), value) in &self.counters {
+                if self.stored_counters.get(&(*table, *origin)) != Some(value) {
+                    self.store.put_counter(conn, *table, *origin, *value)?;
+                }
+            }
+            self.stored_counters.clone_from(&self.counters);
+        }
+        Ok(())
     }
     /// The caller's transaction (or a savepoint around `apply`/`note`) was rolled back: forget what was cached.
-    pub fn rolled_back(&mut self) {}
+    pub fn rolled_back(&mut self) {
+        self.loaded = false;
+    }
     /// The next AUTO_INCREMENT number of a table (1 for one without rows).
     pub fn auto_counter(&mut self, conn: &Connection, table: u64) -> Result<u64, FoldError> {
-        let _ = (conn, table);
-        todo!("fold helper")
+        self.load(conn)?;
+        let used = self.counters.iter().filter(|((t, _), _)| *t == table).map(|(_, v)| *v).max();
+        Ok(used.map_or(1, |v| v.max(0).cast_unsigned() + 1))
     }
     /// Raises a table's AUTO_INCREMENT high-water (numbers handed out and not used count as well); kept with `finish`.
     pub fn raise_auto_counter(&mut self, table: u64, next: u64) {
-        let _ = (table, next);
+        // Origin 0 is nobody's: what this node handed out.
+        let used = i64::try_from(next.saturating_sub(1)).unwrap_or(i64::MAX);
+        let slot = self.counters.entry((table, 0)).or_insert(0);
+        *slot = (*slot).max(used);
+    }
+
+    pub(crate) fn forget_table(&mut self, conn: &Connection, table: u64) -> Result<(), FoldError> {
+        self.store.forget(conn, table)?;
+        self.counters.retain(|(t, _), _| *t != table);
+        self.stored_counters.retain(|(t, _), _| *t != table);
+        self.layouts.remove(&table);
+        Ok(())
+    }
+
+    pub(crate) fn layout(&mut self, table: u64) -> Result<Option<Arc<Layout>>, FoldError> {
+        if let Some(layout) = self.layouts.get(&table) {
+            return Ok(Some(layout.clone()));
+        }
+        let Some(versions) = self.schemas.tables.get(&table) else {
+            return Ok(None);
+        };
+        let definition = versions.current();
+        let layout = Layout::new(&self.schema, &definition.name, definition).map_err(FoldError::Broken)?;
+        let layout = Arc::new(layout);
+        self.layouts.insert(table, layout.clone());
+        Ok(Some(layout))
+    }
+
+    /// Which tables of the entry are written here, and how; and how many of its headers are this database's.
+    fn plans(&mut self, entry: &Entry, changes: &Changes) -> Result<(Vec<Option<Plan>>, u32), FoldError> {
+        let late = entry.stamp < self.newest;
+        let mut plans = Vec::with_capacity(changes.tables.len());
+        let mut ours = 0;
+        for header in &changes.tables {
+            if header.db != self.db {
+                plans.push(None);
+                continue;
+            }
+            ours += 1;
+            let Some(layout) = self.layout(header.table)?.filter(|_| !self.dirty.contains(&header.table)) else {
+                plans.push(None);
+                continue;
+            };
+            let versions = &self.schemas.tables[&header.table];
+            if late && versions.truncated.is_some_and(|t| entry.stamp < t) {
+                plans.push(None);
+                continue;
+            }
+            if late && versions.barrier.is_some_and(|b| entry.stamp < b) {
+                self.dirty.insert(header.table);
+                plans.push(None);
+                continue;
+            }
+            let mapping = Mapping::new(&layout, versions, entry, header);
+            plans.push(Some(Plan { layout, mapping }));
+        }
+        Ok((plans, ours))
+    }
+
+    fn apply_rows(&mut self, conn: &Connection, entry: &Entry, changes: &Changes, log: &dyn EntrySource) -> Result<u32, FoldError> {
+        let (plans, ours) = self.plans(entry, changes)?;
+        if ours == 0 {
+            return Ok(0);
+        }
+        let rows = changes
+            .iter()
+            .filter(|c| changes.tables.get(c.table).is_some_and(|h| h.db == self.db))
+            .count();
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        if plans.iter().all(Option::is_none) {
+            return Ok(rows);
+        }
+        let simple = entry.stamp > self.newest || self.is_quiet(conn, entry, changes, &plans)?;
+        if simple && self.write_simply(conn, entry, changes, &plans)? {
+            return Ok(rows);
+        }
+        let tables: BTreeSet<u64> = plans.iter().flatten().map(|p| p.layout.table.id).collect();
+        for table in tables {
+            let Some(layout) = self.layout(table)? else { continue };
+            let versions = &self.schemas.tables[&table];
+            if !Refold::new(conn, &self.store, &layout, versions, log, entry).run()? {
+                self.dirty.insert(table);
+            }
+        }
+        count_auto(entry, changes, &plans, &mut self.counters);
+        Ok(rows)
+    }
+
+    /// `false`: nothing was written.
+    fn write_simply(&mut self, conn: &Connection, entry: &Entry, changes: &Changes, plans: &[Option<Plan>]) -> Result<bool, FoldError> {
+        // A single statement undoes itself when it fails; a savepoint costs microseconds.
+        let guarded = changes.count > 1;
+        if guarded {
+            conn.prepare_cached("SAVEPOINT starling_fold")?.execute([])?;
+        }
+        let mut writer = Writer::new(conn, &self.store, entry, plans, true)?;
+        let done = writer.write(changes)?;
+        if done {
+            writer.count(entry.place.origin, &mut self.counters);
+        }
+        drop(writer);
+        if guarded {
+            if !done {
+                conn.prepare_cached("ROLLBACK TO starling_fold")?.execute([])?;
+            }
+            conn.prepare_cached("RELEASE starling_fold")?.execute([])?;
+        }
+        Ok(done)
+    }
+
+    /// A late entry: is everything it touches, and every row that ever held a unique value it writes, older than it? Then the
+    /// present rows are those it met.
+    fn is_quiet(&self, conn: &Connection, entry: &Entry, changes: &Changes, plans: &[Option<Plan>]) -> Result<bool, FoldError> {
+        let mut value = Vec::new();
+        for (index, change) in changes.iter().enumerate() {
+            let Some(plan) = plans.get(change.table).and_then(Option::as_ref) else {
+                continue;
+            };
+            let (layout, mapping) = (&*plan.layout, &plan.mapping);
+            let table = layout.table.id;
+            let touch = mapping.touch(layout, u32::try_from(index).unwrap_or(u32::MAX), &change);
+            for (key, _) in touch.old.iter().chain(&touch.new) {
+                if self.store.touched_after(conn, table, key, entry.stamp)? {
+                    return Ok(false);
+                }
+            }
+            let Some(image) = touch.after.as_ref().filter(|_| !layout.uniques.is_empty()) else {
+                continue;
+            };
+            if layout.evaluate.is_some() {
+                return Ok(false);
+            }
+            let bits = touch.changed.filter(|_| change.op == Op::Update);
+            let row = mapping.row(image);
+            for unique in &layout.uniques {
+                let changed = unique
+                    .parts
+                    .iter()
+                    .filter(|p| bits.is_none_or(|b| mapping.changed(p.at, b)))
+                    .count();
+                if changed == 0 {
+                    continue;
+                }
+                if changed < unique.parts.len() {
+                    return Ok(false);
+                }
+                if !unique.value(|at| row[at].as_ref(), &mut value) {
+                    continue;
+                }
+                for key in self.store.holders(conn, table, unique.id, &value)? {
+                    if self.store.touched_after(conn, table, &key, entry.stamp)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+pub(crate) fn count_auto(entry: &Entry, changes: &Changes, plans: &[Option<Plan>], counters: &mut Counters) {
+    for change in changes.iter() {
+        let Some(plan) = plans.get(change.table).and_then(Option::as_ref) else {
+            continue;
+        };
+        let (Some(at), Some(after)) = (plan.layout.auto, change.after) else {
+            continue;
+        };
+        let image: crate::mapping::Values<'_> = after.iter().collect();
+        if let starling_log::ValueRef::Int(value) = plan.mapping.value(at, &image).as_ref() {
+            let slot = counters.entry((plan.layout.table.id, entry.place.origin)).or_insert(0);
+            *slot = (*slot).max(value);
+        }
+    }
+}
+
+fn stamp_bytes(stamp: Stamp) -> [u8; 10] {
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&stamp.hlc.0.to_be_bytes());
+    bytes[8..].copy_from_slice(&stamp.origin.to_be_bytes());
+    bytes
+}
+
+fn stamp_from(b: [u8; 10]) -> Stamp {
+    Stamp {
+        hlc: starling_log::Hlc(u64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])),
+        origin: u16::from_be_bytes([b[8], b[9]]),
     }
 }
 
 /// How far the file got; empty for a file without our tables.
 pub fn read_applied(conn: &Connection, schema: &str) -> Result<VersionVector, FoldError> {
-    let _ = (conn, schema);
-    todo!("fold helper")
+    let store = Store::new(schema);
+    if store.exists(conn)? {
+        store.applied(conn)
+    } else {
+        Ok(VersionVector::new())
+    }
 }
 
 /// The database's definition with all its tables, as the file holds it; `None` for a file that holds none yet.
 pub fn load_database(conn: &Connection, schema: &str) -> Result<Option<Arc<Database>>, FoldError> {
-    let _ = (conn, schema);
-    todo!("fold helper")
+    let store = Store::new(schema);
+    if !store.exists(conn)? {
+        return Ok(None);
+    }
+    let Some(json) = store.meta(conn, "database")? else {
+        return Ok(None);
+    };
+    serde_json::from_slice(&json)
+        .map(|d| Some(Arc::new(d)))
+        .map_err(|e| FoldError::Broken(format!("the definition in the file: {e}")))
 }

@@ -58,7 +58,8 @@ pub fn collation(ty: &ColumnType) -> Option<&str> {
 /// The part's prefix where it is shorter than its column.
 pub fn prefix(table: &Table, part: &KeyPart) -> Option<u32> {
     let column = table.column_by_id(part.column)?;
-    part.prefix.filter(|p| column.ty.length.is_none_or(|l| *p < l) || is_long(column.ty.base))
+    part.prefix
+        .filter(|p| column.ty.length.is_none_or(|l| *p < l) || is_long(column.ty.base))
 }
 
 fn is_long(base: BaseType) -> bool {

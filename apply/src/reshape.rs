@@ -60,7 +60,10 @@ fn needs_copy(old: &Table, new: &Table, parents: &[Database; 2]) -> bool {
     let kept = |c: &Column| new.column_by_id(c.id).is_some_and(|n| same_shape(c, n));
     let order: Vec<u32> = new.columns.iter().map(|c| c.id).collect();
     let old_order: Vec<u32> = old.columns.iter().map(|c| c.id).collect();
-    let key = |t: &Table| t.primary().map(|p| (p.parts.clone(), physical::without_rowid(t), physical::rowid_key(t)));
+    let key = |t: &Table| {
+        t.primary()
+            .map(|p| (p.parts.clone(), physical::without_rowid(t), physical::rowid_key(t)))
+    };
     !old.columns.iter().all(kept)
         || !order.starts_with(&old_order)
         || new.columns[old.columns.len()..].iter().any(|c| !addable(c))
@@ -97,7 +100,10 @@ fn foreign(table: &Table, database: &Database) -> Vec<String> {
             })
             .collect();
         let target = parent.map_or_else(|| fk.parent.clone(), |p| p.id.to_string());
-        format!("{} {:?} {target} {columns:?} {:?} {:?}", fk.name, fk.columns, fk.on_delete, fk.on_update)
+        format!(
+            "{} {:?} {target} {columns:?} {:?} {:?}",
+            fk.name, fk.columns, fk.on_delete, fk.on_update
+        )
     };
     table.foreign_keys.iter().map(one).collect()
 }
@@ -105,7 +111,11 @@ fn foreign(table: &Table, database: &Database) -> Vec<String> {
 fn natively(conn: &Connection, old: Shape<'_>, new: Shape<'_>) -> rusqlite::Result<()> {
     let target = format!("{}.{}", quote(new.schema), quote(new.name));
     let stands = |index: &Index| {
-        let same = new.table.indexes.iter().find(|n| n.id == index.id && n.kind == index.kind && n.parts == index.parts);
+        let same = new
+            .table
+            .indexes
+            .iter()
+            .find(|n| n.id == index.id && n.kind == index.kind && n.parts == index.parts);
         same.is_some_and(|n| index.kind == IndexKind::Plain || prefixes(old.table, index) == prefixes(new.table, n))
     };
     for index in old.table.indexes.iter().filter(|i| physical::is_stored(old.table, i) && !stands(i)) {
@@ -122,7 +132,10 @@ fn natively(conn: &Connection, old: Shape<'_>, new: Shape<'_>) -> rusqlite::Resu
             _ if column.generated.is_some() => String::new(),
             value => format!(" DEFAULT {}", literal(&value)),
         };
-        conn.execute_batch(&format!("ALTER TABLE {target} ADD COLUMN {}{default}", column_sql(new.table, column)))?;
+        conn.execute_batch(&format!(
+            "ALTER TABLE {target} ADD COLUMN {}{default}",
+            column_sql(new.table, column)
+        ))?;
     }
     for index in &new.table.indexes {
         let stood = old.table.indexes.iter().any(|o| o.id == index.id && stands(o));
@@ -139,12 +152,7 @@ fn prefixes(table: &Table, index: &Index) -> Vec<Option<u32>> {
 
 /// Over temporary names, because names may be swapped.
 fn rename_columns(conn: &Connection, target: &str, old: &Table, new: &Table) -> rusqlite::Result<()> {
-    let renamed: Vec<(&Column, &Column)> = old
-        .columns
-        .iter()
-        .zip(&new.columns)
-        .filter(|(a, b)| a.name != b.name)
-        .collect();
+    let renamed: Vec<(&Column, &Column)> = old.columns.iter().zip(&new.columns).filter(|(a, b)| a.name != b.name).collect();
     let rename = |from: &str, to: &str| conn.execute_batch(&format!("ALTER TABLE {target} RENAME COLUMN {} TO {}", quote(from), quote(to)));
     for (from, _) in &renamed {
         rename(&from.name, &format!("__starling_{}", from.id))?;
@@ -240,7 +248,12 @@ fn copy_rows(conn: &Connection, old: Shape<'_>, new: Shape<'_>, rank: Option<Ran
     let target = format!("{}.{}", quote(new.schema), quote(new.name));
     let insert = format!("{verb} INTO {target} ({}) VALUES ({})", into.join(", "), marks.join(", "));
     let origins = origins(old.table, new.table);
-    let key: Vec<usize> = old.table.key_columns().iter().filter_map(|id| columns.iter().position(|c| c == id)).collect();
+    let key: Vec<usize> = old
+        .table
+        .key_columns()
+        .iter()
+        .filter_map(|id| columns.iter().position(|c| c == id))
+        .collect();
     let mut source = conn.prepare(&select)?;
     let mut sink = conn.prepare(&insert)?;
     let mut rows = source.query([])?;

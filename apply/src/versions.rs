@@ -141,7 +141,12 @@ pub fn uniqueness(table: &Table) -> Vec<String> {
     let part = |p: &crate::catalog::KeyPart| {
         let column = table.column_by_id(p.column);
         let ty = column.map(|c| &c.ty);
-        format!("{} {:?} {ty:?} {:?}", p.column, physical::prefix(table, p), column.map(|c| &c.generated))
+        format!(
+            "{} {:?} {ty:?} {:?}",
+            p.column,
+            physical::prefix(table, p),
+            column.map(|c| &c.generated)
+        )
     };
     let mut all: Vec<String> = table
         .indexes
