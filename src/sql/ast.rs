@@ -123,6 +123,41 @@ pub enum IntervalUnit {
     YearMonth,
 }
 
+/// Units and their names, in MySQL's upper case.
+const UNITS: [(IntervalUnit, &str); 20] = [
+    (IntervalUnit::Microsecond, "MICROSECOND"),
+    (IntervalUnit::Second, "SECOND"),
+    (IntervalUnit::Minute, "MINUTE"),
+    (IntervalUnit::Hour, "HOUR"),
+    (IntervalUnit::Day, "DAY"),
+    (IntervalUnit::Week, "WEEK"),
+    (IntervalUnit::Month, "MONTH"),
+    (IntervalUnit::Quarter, "QUARTER"),
+    (IntervalUnit::Year, "YEAR"),
+    (IntervalUnit::SecondMicrosecond, "SECOND_MICROSECOND"),
+    (IntervalUnit::MinuteMicrosecond, "MINUTE_MICROSECOND"),
+    (IntervalUnit::MinuteSecond, "MINUTE_SECOND"),
+    (IntervalUnit::HourMicrosecond, "HOUR_MICROSECOND"),
+    (IntervalUnit::HourSecond, "HOUR_SECOND"),
+    (IntervalUnit::HourMinute, "HOUR_MINUTE"),
+    (IntervalUnit::DayMicrosecond, "DAY_MICROSECOND"),
+    (IntervalUnit::DaySecond, "DAY_SECOND"),
+    (IntervalUnit::DayMinute, "DAY_MINUTE"),
+    (IntervalUnit::DayHour, "DAY_HOUR"),
+    (IntervalUnit::YearMonth, "YEAR_MONTH"),
+];
+
+impl IntervalUnit {
+    /// Upper case: `DAY_HOUR`.
+    pub fn name(self) -> &'static str {
+        UNITS.iter().find(|u| u.0 == self).map_or("", |u| u.1)
+    }
+    /// From the upper-case name.
+    pub fn parse(name: &str) -> Option<IntervalUnit> {
+        UNITS.iter().find(|u| u.1 == name).map(|u| u.0)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quantifier {
     Any,
@@ -247,7 +282,8 @@ pub enum Expr {
     Subquery(Box<Query>),
     /// Any function call, the special-syntax ones included (SUBSTRING(a FROM b FOR c) arrives as SUBSTRING(a, b, c);
     /// TRIM(LEADING x FROM y) as `trim_leading(y, x)`, likewise `trim_trailing`, `trim_both`; POSITION(a IN b) as locate(a, b);
-    /// EXTRACT(unit FROM e) as extract(unit-name string, e); CURRENT_TIMESTAMP, NOW etc. as "now"; CHAR(… USING cs) with
+    /// EXTRACT(unit FROM e) as extract('UNIT', e), upper case; GET_FORMAT(DATE, e) as get_format('DATE', e); CURRENT_TIMESTAMP, NOW etc. as "now", CURRENT_DATE as "curdate", CURRENT_TIME as "curtime",
+    /// SUBSTR and MID as "substring", SCHEMA as "database", SESSION_USER as "user", STD as "stddev_pop", VARIANCE as "var_pop"; CHAR(… USING cs) with
     /// `charset`; WEIGHT_STRING, GET_FORMAT … by name; VALUES(col) as "values").
     Function(Box<Call>),
     /// DATE_ADD/DATE_SUB/`e + INTERVAL n unit`: also ADDDATE(d, n) with unit Day
