@@ -19,7 +19,7 @@ use starling_log::Value;
 use super::error::{Result, SqlError};
 use super::types::Ty;
 
-pub use convert::{bytes_per_char, charset_of, default_collation, parse_sql_mode, resolve_charset, resolve_collation};
+pub use convert::{bytes_per_char, check_client_charset, charset_of, default_collation, parse_sql_mode, resolve_charset, resolve_collation};
 pub use settings::{Isolation, Settings};
 
 /// Where a variable lives.
@@ -299,12 +299,7 @@ impl SessionVars {
         if def.rule == Rule::ReadOnly {
             return Err(read_only(def.name));
         }
-        if def.reach == Reach::Global {
-            return Err(SqlError::new(
-                1229,
-                format!("Variable '{}' is a GLOBAL variable and should be set with SET GLOBAL", def.name),
-            ));
-        }
+        check_reach(def, false)?;
         let (value, warning) = match value {
             Some(value) => convert::accept(def, value)?,
             None if def.reach == Reach::Session => (convert::default_value(def), None),
@@ -322,12 +317,7 @@ impl SessionVars {
         if def.rule == Rule::ReadOnly {
             return Err(read_only(def.name));
         }
-        if def.reach == Reach::Session {
-            return Err(SqlError::new(
-                1228,
-                format!("Variable '{}' is a SESSION variable and can't be used with SET GLOBAL", def.name),
-            ));
-        }
+        check_reach(def, true)?;
         let (value, warning) = match value {
             Some(value) => convert::accept(def, value)?,
             None => (convert::default_value(def), None),
@@ -336,6 +326,22 @@ impl SessionVars {
         self.globals.put(index, value);
         self.refresh();
         Ok(warning)
+    }
+    /// What `set` and `set_global` would say, without setting.
+    pub fn check(&self, global: bool, index: usize, value: Option<&VarValue>) -> Result<()> {
+        let def = &DEFS[index];
+        if def.rule == Rule::ReadOnly {
+            return Err(read_only(def.name));
+        }
+        check_reach(def, global)?;
+        match value {
+            Some(value) => convert::check_rule(def, &convert::accept(def, value.clone())?.0),
+            None => Ok(()),
+        }
+    }
+    /// The value as the variable would take it.
+    pub fn accepted(&self, index: usize, value: VarValue) -> Result<VarValue> {
+        Ok(convert::accept(&DEFS[index], value)?.0)
     }
     /// Sets by name without asking the rules (statements that imply variables: SET NAMES, USE, BEGIN …).
     pub fn force(&mut self, name: &str, value: VarValue) {
@@ -369,6 +375,22 @@ impl SessionVars {
 
 fn read_only(name: &str) -> SqlError {
     SqlError::new(1238, format!("Variable '{name}' is a read only variable"))
+}
+
+/// 1229 and 1228.
+fn check_reach(def: &Def, global: bool) -> Result<()> {
+    let name = def.name;
+    match (def.reach, global) {
+        (Reach::Global, false) => Err(SqlError::new(
+            1229,
+            format!("Variable '{name}' is a GLOBAL variable and should be set with SET GLOBAL"),
+        )),
+        (Reach::Session, true) => Err(SqlError::new(
+            1228,
+            format!("Variable '{name}' is a SESSION variable and can't be used with SET GLOBAL"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// 1238 where `@@global.x` names a session variable, or `@@session.x` a global one.

@@ -21,6 +21,7 @@ use starling_apply::{Catalog, Database, Table};
 use starling_log::Value;
 
 use super::vars::Globals;
+use crate::cluster::accounts::Account;
 
 pub use define::{is_system, system_database, system_databases, system_table};
 
@@ -50,8 +51,7 @@ pub trait Provider: Send + Sync + 'static {
     fn auto_increment(&self, table: u64) -> Option<u64>;
     /// About how many rows (names as the catalog has them).
     fn table_rows(&self, database: &str, table: &str) -> Option<u64>;
-    /// (user, host) of all accounts.
-    fn accounts(&self) -> Vec<(String, String)>;
+    fn accounts(&self) -> Vec<Account>;
     /// Rows of a table of the `starling` database (lower-case name), in the order of its columns.
     fn starling(&self, table: &str) -> Vec<Vec<Value>>;
 }

@@ -4,6 +4,7 @@ use starling_log::Value;
 
 use super::rows_schema::{int, maybe, text};
 use super::{Provider, View};
+use crate::cluster::accounts::Account;
 use crate::sql::vars;
 
 type Row = Vec<Value>;
@@ -23,6 +24,7 @@ pub fn rows(table: &str, provider: &dyn Provider, view: &View) -> Option<Vec<Row
         "PROCESSLIST" => processes(provider),
         "PLUGINS" => plugins(),
         "USER_PRIVILEGES" => privileges(provider),
+        "SCHEMA_PRIVILEGES" => schema_privileges(provider),
         "global_variables" => global_variables(provider),
         "session_variables" => pairs(view.variables.iter().map(|(n, v)| (n.to_string(), v.clone()))),
         "global_status" => pairs(provider.status().into_iter().map(|(n, v)| (n, Some(v)))),
@@ -196,9 +198,25 @@ pub const PRIVILEGES: &[&str] = &[
 
 fn privileges(provider: &dyn Provider) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (user, host) in provider.accounts() {
+    for account in provider.accounts().iter().filter(|a| a.databases.is_none()) {
         for privilege in PRIVILEGES {
-            rows.push(vec![text(format!("'{user}'@'{host}'")), text("def"), text(privilege), text("YES")]);
+            rows.push(vec![text(grantee(account)), text("def"), text(privilege), text("YES")]);
+        }
+    }
+    rows
+}
+
+fn grantee(account: &Account) -> String {
+    format!("'{}'@'{}'", account.user, account.host)
+}
+
+fn schema_privileges(provider: &dyn Provider) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for account in provider.accounts() {
+        for database in account.databases.iter().flatten() {
+            for privilege in PRIVILEGES {
+                rows.push(vec![text(grantee(&account)), text("def"), text(database), text(privilege), text("NO")]);
+            }
         }
     }
     rows

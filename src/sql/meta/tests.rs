@@ -75,7 +75,7 @@ impl Provider for Fixed {
     fn table_rows(&self, _: &str, _: &str) -> Option<u64> {
         Some(6)
     }
-    fn accounts(&self) -> Vec<(String, String)> {
+    fn accounts(&self) -> Vec<crate::cluster::accounts::Account> {
         Vec::new()
     }
     fn starling(&self, _: &str) -> Vec<Vec<Value>> {

@@ -286,17 +286,24 @@ fn time_zone(text: &str) -> Result<String> {
     Ok(format!("{sign}{h:02}:{m:02}"))
 }
 
+/// 1231 for charsets in which statements cannot come.
+pub fn check_client_charset(charset: &str) -> Result<()> {
+    if matches!(charset, "ucs2" | "utf16" | "utf16le" | "utf32") {
+        return Err(wrong_value("character_set_client", charset));
+    }
+    Ok(())
+}
+
 /// Refuses what would change meaning and is not honoured.
 pub fn check_rule(def: &Def, value: &VarValue) -> Result<()> {
+    let refused = || Err(SqlError::unsupported(format!("{} = {}", def.name, display(value))));
     if def.rule == Rule::Fixed && *value != default_value(def) {
-        return Err(SqlError::unsupported(format!("{} = {}", def.name, display(value))));
+        return refused();
     }
     match def.name {
-        "starling_write_consistency" if value.as_str() != "ONE" => {
-            Err(SqlError::unsupported(format!("starling_write_consistency = {}", value.as_str())))
-        }
-        "starling_read_wait" if value.as_str() != "NONE" => Err(SqlError::unsupported(format!("starling_read_wait = {}", value.as_str()))),
-        "transaction_isolation" if value.as_str() == "SERIALIZABLE" || value.as_str() == "READ-UNCOMMITTED" => Ok(()),
+        "starling_write_consistency" if value.as_str() != "ONE" => refused(),
+        "starling_read_wait" if value.as_str() != "NONE" => refused(),
+        "character_set_client" => check_client_charset(value.as_str()),
         _ => Ok(()),
     }
 }
