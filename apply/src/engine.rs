@@ -160,7 +160,7 @@ impl Engine {
         &self,
         db: Option<&str>,
         wait_ms: u64,
-        check: Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + Send>,
+        check: Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + '_>,
     ) -> Result<Committed, WriteError<E>> {
         let _ = (db, wait_ms, check);
         todo!("lane helper")

@@ -53,11 +53,18 @@ fn judge(peer: Option<IpAddr>, headers: &HeaderMap, secret: Option<&Secret>, sco
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
     if let Some(given) = text(AUTHORIZATION) {
         // Who shows a token is judged by it, wherever it comes from.
-        let token = given.strip_prefix("Bearer ").or_else(|| given.strip_prefix("bearer ")).unwrap_or("");
+        let token = given
+            .strip_prefix("Bearer ")
+            .or_else(|| given.strip_prefix("bearer "))
+            .unwrap_or("");
         return match secret.and_then(|s| s.scope_of(token.trim())) {
             Some(held) if held >= scope => Ok(()),
             Some(_) => Err(Failure::new(403, "scope", "this token may only read; see 'starling token --admin'")),
-            None => Err(Failure::new(401, "token", "this token is not of this cluster; see 'starling token'")),
+            None => Err(Failure::new(
+                401,
+                "token",
+                "this token is not of this cluster; see 'starling token'",
+            )),
         };
     }
     let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
@@ -65,14 +72,24 @@ fn judge(peer: Option<IpAddr>, headers: &HeaderMap, secret: Option<&Secret>, sco
     let lured = headers.contains_key(ORIGIN) || text(HOST).is_some_and(|host| !is_plain_host(host));
     match (local && !forwarded && !lured, secret) {
         (true, _) => Ok(()),
-        (false, Some(_)) => Err(Failure::new(401, "token", "from elsewhere a bearer token is needed; see 'starling token'")),
-        (false, None) => Err(Failure::new(403, "no_secret", "without a cluster secret this port answers only on loopback")),
+        (false, Some(_)) => Err(Failure::new(
+            401,
+            "token",
+            "from elsewhere a bearer token is needed; see 'starling token'",
+        )),
+        (false, None) => Err(Failure::new(
+            403,
+            "no_secret",
+            "without a cluster secret this port answers only on loopback",
+        )),
     }
 }
 
 /// `localhost` or an address, with or without a port.
 fn is_plain_host(host: &str) -> bool {
-    let bare = host.rsplit_once(':').map_or(host, |(name, port)| if port.parse::<u16>().is_ok() { name } else { host });
+    let bare = host
+        .rsplit_once(':')
+        .map_or(host, |(name, port)| if port.parse::<u16>().is_ok() { name } else { host });
     let bare = bare.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
@@ -89,7 +106,12 @@ pub struct Keyed {
 pub async fn keyed(app: &App, request: Request, any_cluster: bool) -> Result<Keyed, Response> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
     let Some(secret) = app.cluster.secret() else {
-        return Err(Failure::new(403, "no_secret", "this node has no cluster secret: it takes no requests of other nodes").into_response());
+        return Err(Failure::new(
+            403,
+            "no_secret",
+            "this node has no cluster secret: it takes no requests of other nodes",
+        )
+        .into_response());
     };
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
@@ -106,7 +128,10 @@ pub async fn keyed(app: &App, request: Request, any_cluster: bool) -> Result<Key
         body: &body,
     };
     let ours = app.cluster.cluster_id().map_or_else(|| NO_CLUSTER.to_owned(), |c| c.to_string());
-    let checked = app.cluster.verifier.check(secret, &ask, &signed, &ours, any_cluster, app.cluster.process_ms());
+    let checked = app
+        .cluster
+        .verifier
+        .check(secret, &ask, &signed, &ours, any_cluster, app.cluster.process_ms());
     let node = signed.node.parse();
     match (checked, node) {
         (Ok(()), Ok(node)) => Ok(Keyed {
@@ -119,7 +144,11 @@ pub async fn keyed(app: &App, request: Request, any_cluster: bool) -> Result<Key
         (Err(refusal), _) => {
             note(app, &refusal, peer);
             let status = if matches!(refusal, Refusal::Cluster { .. }) { 403 } else { 401 };
-            Err(refuse(app, &signed.nonce, &Failure::new(status, refusal.word(), refusal.to_string())))
+            Err(refuse(
+                app,
+                &signed.nonce,
+                &Failure::new(status, refusal.word(), refusal.to_string()),
+            ))
         }
     }
 }
@@ -219,8 +248,14 @@ mod tests {
         assert_eq!(status("10.0.0.1", &[("authorization", &read)], Some(&secret), Scope::Read), 200);
         assert_eq!(status("10.0.0.1", &[("authorization", &read)], Some(&secret), Scope::Admin), 403);
         assert_eq!(status("10.0.0.1", &[("authorization", &admin)], Some(&secret), Scope::Admin), 200);
-        assert_eq!(status("10.0.0.1", &[("authorization", "Bearer s")], Some(&secret), Scope::Read), 401);
-        assert_eq!(status("127.0.0.1", &[("authorization", "Bearer s")], Some(&secret), Scope::Read), 401);
+        assert_eq!(
+            status("10.0.0.1", &[("authorization", "Bearer s")], Some(&secret), Scope::Read),
+            401
+        );
+        assert_eq!(
+            status("127.0.0.1", &[("authorization", "Bearer s")], Some(&secret), Scope::Read),
+            401
+        );
     }
 
     #[test]

@@ -66,15 +66,35 @@ fn node(app: &App, text: &mut Text) {
         &[("version", &env!("CARGO_PKG_VERSION")), ("node", &cluster.node_name())],
         1,
     );
-    text.gauge("starling_uptime_seconds", "Since the process started.", cluster.uptime().as_secs_f64());
+    text.gauge(
+        "starling_uptime_seconds",
+        "Since the process started.",
+        cluster.uptime().as_secs_f64(),
+    );
     text.gauge("starling_ready", "1 when /readyz says so.", u8::from(unready(app, None).is_none()));
-    text.gauge("starling_writable", "1 when this node takes writes.", u8::from(cluster.may_write().is_ok()));
-    text.gauge("starling_log_poisoned", "1 after a sync failed: nothing is acknowledged.", u8::from(log.poisoned().is_some()));
+    text.gauge(
+        "starling_writable",
+        "1 when this node takes writes.",
+        u8::from(cluster.may_write().is_ok()),
+    );
+    text.gauge(
+        "starling_log_poisoned",
+        "1 after a sync failed: nothing is acknowledged.",
+        u8::from(log.poisoned().is_some()),
+    );
     text.gauge("starling_log_disk_bytes", "Size of the log on disk.", log.disk_bytes());
-    text.counter("starling_log_flushes_total", "Durable flushes in the log's life.", log.flush_number());
+    text.counter(
+        "starling_log_flushes_total",
+        "Durable flushes in the log's life.",
+        log.flush_number(),
+    );
     text.gauge("starling_feeds", "Open change feeds.", app.feeds.count());
     if let Some(engine) = cluster.engine() {
-        text.gauge("starling_entries_waiting", "Entries held back (causes missing, or too early).", engine.held().0);
+        text.gauge(
+            "starling_entries_waiting",
+            "Entries held back (causes missing, or too early).",
+            engine.held().0,
+        );
         text.gauge("starling_catalog_version", "Schema entries applied.", engine.catalog().version);
     }
     if let Some(kib) = resident_kib() {
@@ -105,15 +125,27 @@ fn peers(app: &App, text: &mut Text) {
     for (id, peer) in &peers {
         text.sample("starling_peer_up", &[("peer", &name(*id))], u8::from(peer.is_alive(now)));
     }
-    text.metric("starling_peer_behind_seconds", "gauge", "For how long this node has not shown all that the peer holds.");
+    text.metric(
+        "starling_peer_behind_seconds",
+        "gauge",
+        "For how long this node has not shown all that the peer holds.",
+    );
     for (id, peer) in &peers {
         let behind = peer.behind_since.map_or(0.0, |since| now.duration_since(since).as_secs_f64());
         text.sample("starling_peer_behind_seconds", &[("peer", &name(*id))], behind);
     }
-    text.metric("starling_peer_clock_offset_seconds", "gauge", "How far the peer's clock is ahead of this one.");
+    text.metric(
+        "starling_peer_clock_offset_seconds",
+        "gauge",
+        "How far the peer's clock is ahead of this one.",
+    );
     for (id, peer) in &peers {
         if let Some(offset) = peer.offset.offset_ms() {
-            text.sample("starling_peer_clock_offset_seconds", &[("peer", &name(*id))], offset as f64 / 1000.0);
+            text.sample(
+                "starling_peer_clock_offset_seconds",
+                &[("peer", &name(*id))],
+                offset as f64 / 1000.0,
+            );
         }
     }
 }
@@ -133,6 +165,9 @@ mod tests {
         let mut text = Text::default();
         text.metric("starling_x", "gauge", "Help.");
         text.sample("starling_x", &[("a", &"q\"\\"), ("b", &1)], 2.5);
-        assert_eq!(text.0, "# HELP starling_x Help.\n# TYPE starling_x gauge\nstarling_x{a=\"q\\\"\\\\\",b=\"1\"} 2.5\n");
+        assert_eq!(
+            text.0,
+            "# HELP starling_x Help.\n# TYPE starling_x gauge\nstarling_x{a=\"q\\\"\\\\\",b=\"1\"} 2.5\n"
+        );
     }
 }

@@ -27,7 +27,10 @@ fn render(status: &Value) -> String {
         let class = if bad { " class=\"bad\"" } else { "" };
         html.push_str(&format!("<tr><th>{name}</th><td{class}>{value}</td></tr>"));
     };
-    for (name, flag, why) in [("ready", "/ready", "/why_not_ready"), ("writable", "/writable", "/why_not_writable")] {
+    for (name, flag, why) in [
+        ("ready", "/ready", "/why_not_ready"),
+        ("writable", "/writable", "/why_not_writable"),
+    ] {
         let yes = status.pointer(flag) == Some(&Value::Bool(true));
         line(name, if yes { "yes".to_owned() } else { text(why) }, !yes);
     }
@@ -44,7 +47,9 @@ fn render(status: &Value) -> String {
     ] {
         line(name, format!("<code>{}</code>", text(path)), false);
     }
-    html.push_str("</table><h2>Members</h2><table><tr><th>id</th><th>name</th><th>state</th><th>HTTP</th><th>MySQL</th><th>applied</th></tr>");
+    html.push_str(
+        "</table><h2>Members</h2><table><tr><th>id</th><th>name</th><th>state</th><th>HTTP</th><th>MySQL</th><th>applied</th></tr>",
+    );
     for member in status["members"].as_array().into_iter().flatten() {
         html.push_str("<tr>");
         for field in ["id", "name", "state", "http_addr", "mysql_addr", "applied"] {
@@ -62,7 +67,10 @@ fn plain(value: &Value) -> String {
         Value::String(s) => s.clone(),
         other => other.to_string(),
     };
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

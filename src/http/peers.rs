@@ -72,7 +72,11 @@ pub async fn ranges(State(app): State<App>, request: Request) -> Response {
         let query = Query::parse(Some(&asked.query), &["origin", "from", "max_bytes"])?;
         let origin = query.number("origin")?.and_then(|o| Origin::try_from(o).ok());
         let origin = origin.ok_or_else(|| Failure::bad("origin: a number of an origin is needed"))?;
-        Ok((origin, query.number("from")?.unwrap_or(1), query.number("max_bytes")?.unwrap_or(RANGE_MAX).min(RANGE_MAX)))
+        Ok((
+            origin,
+            query.number("from")?.unwrap_or(1),
+            query.number("max_bytes")?.unwrap_or(RANGE_MAX).min(RANGE_MAX),
+        ))
     };
     let (origin, from, max_bytes) = match parse() {
         Ok(parsed) => parsed,

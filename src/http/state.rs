@@ -26,7 +26,11 @@ const CHUNK: usize = 2_000;
 /// `GET /v1/state/merkle` · `?db=&table=` (buckets) · `?db=&table=&bucket=` (rows)
 pub async fn merkle(_: Reader, State(app): State<App>, RawQuery(query): RawQuery) -> Result<Json<Value>, Failure> {
     let query = Query::parse(query.as_deref(), &["db", "table", "bucket"])?;
-    let engine = app.cluster.engine().ok_or_else(|| Failure::not_now("this node is starting"))?.clone();
+    let engine = app
+        .cluster
+        .engine()
+        .ok_or_else(|| Failure::not_now("this node is starting"))?
+        .clone();
     let made = match (query.get("db"), query.get("table")) {
         (None, None) => tokio::task::spawn_blocking(move || all(&engine)).await,
         (Some(db), Some(table)) => {
@@ -78,7 +82,11 @@ fn one(engine: &Engine, db: &str, table: &str, bucket: Option<usize>) -> Result<
 
 /// `POST /v1/state/verify`: folds the log anew beside the tables and compares. Lines of progress, then the result.
 pub async fn verify(_: Admin, State(app): State<App>) -> Result<Response, Failure> {
-    let engine = app.cluster.engine().ok_or_else(|| Failure::not_now("this node is starting"))?.clone();
+    let engine = app
+        .cluster
+        .engine()
+        .ok_or_else(|| Failure::not_now("this node is starting"))?
+        .clone();
     let dir = app.data_dir.join("verify");
     let (lines, received) = tokio::sync::mpsc::channel::<String>(64);
     tokio::task::spawn_blocking(move || {

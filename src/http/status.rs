@@ -36,7 +36,11 @@ fn open_to(app: &App, peer: SocketAddr) -> Result<(), Failure> {
     if peer.ip().to_canonical().is_loopback() || app.cluster.secret().is_some() {
         return Ok(());
     }
-    Err(Failure::new(403, "no_secret", "without a cluster secret this port answers only on loopback"))
+    Err(Failure::new(
+        403,
+        "no_secret",
+        "without a cluster secret this port answers only on loopback",
+    ))
 }
 
 /// Why the node is not ready, if so. `max_lag`: how far behind live peers it may be.
@@ -91,7 +95,9 @@ pub async fn readyz(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Failure> {
     open_to(&app, peer)?;
-    let max_lag = Query::parse(query.as_deref(), &["max_lag_ms"])?.number("max_lag_ms")?.map(Duration::from_millis);
+    let max_lag = Query::parse(query.as_deref(), &["max_lag_ms"])?
+        .number("max_lag_ms")?
+        .map(Duration::from_millis);
     let why = unready(&app, max_lag);
     let writable = app.cluster.may_write();
     let (present, members) = quorum(&app.cluster);
@@ -104,7 +110,11 @@ pub async fn readyz(
         "members": members,
         "present": present,
     });
-    let status = if why.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if why.is_none() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     Ok((status, Json(body)).into_response())
 }
 
@@ -195,7 +205,10 @@ fn list(cluster: &Cluster) -> Vec<Value> {
                 item["applied"] = vector(&peer.applied);
                 item["clock_offset_ms"] = peer.offset.offset_ms().into();
                 item["heard_ms_ago"] = peer.heard.map(|at| now.duration_since(at).as_millis() as u64).into();
-                item["behind_ms"] = peer.behind_since.map_or(0, |since| now.duration_since(since).as_millis() as u64).into();
+                item["behind_ms"] = peer
+                    .behind_since
+                    .map_or(0, |since| now.duration_since(since).as_millis() as u64)
+                    .into();
             } else {
                 item["state"] = "unknown".into();
             }

@@ -6,6 +6,7 @@
 pub mod ast;
 pub mod bind;
 pub mod error;
+pub mod fingerprint;
 pub mod func;
 pub mod lex;
 pub mod lower;

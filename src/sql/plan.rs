@@ -4,12 +4,16 @@
 //! and the catalog version. Literals reach it as arguments (`Arg::Slot`); those that change its shape (ORDER BY 1, LIMIT where
 //! pinned, a literal in the select list that gives its column type) are *pinned*: a fingerprint may have several plans, one for each set of pinned values.
 
+mod cache;
+
 use std::sync::Arc;
 
 use starling_log::Value;
 
 use super::result::ResultColumn;
 use super::types::Ty;
+
+pub use cache::{Key, PlanCache};
 
 /// Where a lowered statement's parameter (`?1` … in order of this list) comes from at run time.
 #[derive(Clone, Debug, PartialEq)]

@@ -19,7 +19,9 @@ use starling_log::Value;
 use super::error::{Result, SqlError};
 use super::types::Ty;
 
-pub use convert::{bytes_per_char, check_client_charset, charset_of, default_collation, parse_sql_mode, resolve_charset, resolve_collation};
+pub use convert::{
+    bytes_per_char, charset_of, check_client_charset, default_collation, parse_sql_mode, resolve_charset, resolve_collation,
+};
 pub use settings::{Isolation, Settings};
 
 /// Where a variable lives.
@@ -244,6 +246,7 @@ impl Globals {
 }
 
 /// One session's values: the globals as they were when it began, and what it set itself.
+#[derive(Clone)]
 pub struct SessionVars {
     globals: Arc<Globals>,
     base: Arc<Vec<VarValue>>,

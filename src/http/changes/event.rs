@@ -193,7 +193,10 @@ impl Renderer<'_> {
         if let Some(name) = payload.get("table").and_then(|t| t.get("name")).and_then(|n| n.as_str()) {
             return Some(name.to_owned());
         }
-        let id = match (payload.get("table"), payload.get("tables").and_then(|t| t.as_array()).map(Vec::as_slice)) {
+        let id = match (
+            payload.get("table"),
+            payload.get("tables").and_then(|t| t.as_array()).map(Vec::as_slice),
+        ) {
             (Some(id), _) => id.as_u64()?,
             (None, Some([one])) => one.as_u64()?,
             _ => return None,
@@ -216,7 +219,10 @@ fn row_change(line: &mut Vec<u8>, shape: &Shape, change: &ChangeRef<'_>) {
     line.extend_from_slice(b",\"table\":");
     value::string(line, &shape.table);
     line.extend_from_slice(b",\"key\":");
-    let positions = shape.key.iter().map(|p| shape.columns.get(usize::from(*p)).and_then(Option::as_ref));
+    let positions = shape
+        .key
+        .iter()
+        .map(|p| shape.columns.get(usize::from(*p)).and_then(Option::as_ref));
     object(line, positions.zip(change.key.iter()), true);
     for (name, image) in [(&b",\"before\":"[..], change.before), (&b",\"after\":"[..], change.after)] {
         line.extend_from_slice(name);

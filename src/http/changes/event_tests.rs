@@ -54,9 +54,13 @@ fn entry(columns: Vec<u32>, key: Vec<u16>) -> Entry {
         }],
         ..Changes::default()
     };
-    let (old, new) = (row(&[ValueRef::Int(1), ValueRef::Text(b"a")]), row(&[ValueRef::Int(1), ValueRef::Text(b"b")]));
+    let (old, new) = (
+        row(&[ValueRef::Int(1), ValueRef::Text(b"a")]),
+        row(&[ValueRef::Int(1), ValueRef::Text(b"b")]),
+    );
     let (partial, key) = (row(&[ValueRef::Absent, ValueRef::Text(b"a")]), row(&[ValueRef::Int(1)]));
-    let change = |op, before: Option<&Row>, after: Option<&Row>, changed: Option<&'static [u8]>| (op, before.cloned(), after.cloned(), changed);
+    let change =
+        |op, before: Option<&Row>, after: Option<&Row>, changed: Option<&'static [u8]>| (op, before.cloned(), after.cloned(), changed);
     for (op, before, after, changed) in [
         change(Op::Insert, None, Some(&old), None),
         change(Op::Update, Some(&partial), Some(&new), Some(&[2])),
@@ -119,7 +123,10 @@ fn row_changes_by_name() {
     assert_eq!(events[1]["key"], serde_json::json!({"id": 1}));
     assert_eq!(events[2]["after"], serde_json::Value::Null);
     assert_eq!((&events[2]["db"], &events[2]["table"]), (&"shop".into(), &"Items".into()));
-    assert_eq!((&events[1]["index"], &events[1]["count"], &events[1]["seq"]), (&1.into(), &3.into(), &6.into()));
+    assert_eq!(
+        (&events[1]["index"], &events[1]["count"], &events[1]["seq"]),
+        (&1.into(), &3.into(), &6.into())
+    );
 }
 
 #[test]

@@ -68,7 +68,10 @@ impl Feed {
     /// How many entries are to be gone through (as far as is known now).
     pub fn distance(&self) -> u64 {
         let applied = self.engine.applied();
-        applied.iter().map(|(origin, seq)| seq.saturating_sub(self.vector.get(origin))).sum()
+        applied
+            .iter()
+            .map(|(origin, seq)| seq.saturating_sub(self.vector.get(origin)))
+            .sum()
     }
 
     /// The next piece. Reads the log: off the runtime's workers, unless little is to be read.

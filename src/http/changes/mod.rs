@@ -93,7 +93,13 @@ impl Asked {
         }
         match query.get("order").unwrap_or("arrival") {
             "arrival" | "" => {}
-            "stamp" => return Err(Failure::new(501, "not_implemented", "order=stamp needs a stable stamp, which there is not yet")),
+            "stamp" => {
+                return Err(Failure::new(
+                    501,
+                    "not_implemented",
+                    "order=stamp needs a stable stamp, which there is not yet",
+                ));
+            }
             other => return Err(Failure::bad(format!("order: '{other}' is neither arrival nor stamp"))),
         }
         let text = |name| headers.get(name).and_then(|v: &axum::http::HeaderValue| v.to_str().ok());
@@ -103,9 +109,11 @@ impl Asked {
         let cursor = match cursor {
             None | Some("") => None,
             Some("now") => Some(Start::Now),
-            Some(text) => Some(Start::At(
-                text.parse().map_err(|e: starling_log::vector::BadCursor| Failure::new(400, "bad_cursor", e.to_string()))?,
-            )),
+            Some(text) => {
+                Some(Start::At(text.parse().map_err(|e: starling_log::vector::BadCursor| {
+                    Failure::new(400, "bad_cursor", e.to_string())
+                })?))
+            }
         };
         let heartbeat = query.number("heartbeat_ms")?.unwrap_or(HEARTBEAT_MS).max(HEARTBEAT_MIN_MS);
         let wait = query.number("wait_ms")?;
@@ -148,7 +156,11 @@ fn pruned_past(oldest: &Cursor) -> Failure {
 
 pub async fn changes(_: Reader, State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Failure> {
     let asked = Asked::parse(query.as_deref(), &headers)?;
-    let engine = app.cluster.engine().ok_or_else(|| Failure::not_now("this node is starting"))?.clone();
+    let engine = app
+        .cluster
+        .engine()
+        .ok_or_else(|| Failure::not_now("this node is starting"))?
+        .clone();
     let cursor = start(asked.cursor, &engine.log().pruned(), &engine.applied())?;
     let open = app.feeds.open()?;
     let framing = asked.framing;

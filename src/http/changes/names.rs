@@ -92,7 +92,11 @@ impl Filter {
     /// `table`: `None` for what concerns a whole database, which any filter on that database lets through.
     pub fn lets(&self, db: &str, table: Option<&str>) -> bool {
         let fits = |pattern: &str, name: &str| pattern == "*" || pattern == name.to_lowercase();
-        self.patterns.is_empty() || self.patterns.iter().any(|(d, t)| fits(d, db) && table.is_none_or(|table| fits(t, table)))
+        self.patterns.is_empty()
+            || self
+                .patterns
+                .iter()
+                .any(|(d, t)| fits(d, db) && table.is_none_or(|table| fits(t, table)))
     }
 }
 

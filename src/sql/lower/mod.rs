@@ -6,6 +6,7 @@
 //! [`text`] (identifiers, string constants) · [`args`] (literals and parameters into canonical values at run time).
 //! Conversions between types inside SQL are `func::convert`'s.
 
+pub mod args;
 pub mod text;
 
 pub use text::{identifier, string};

@@ -215,7 +215,13 @@ fn schema_privileges(provider: &dyn Provider) -> Vec<Row> {
     for account in provider.accounts() {
         for database in account.databases.iter().flatten() {
             for privilege in PRIVILEGES {
-                rows.push(vec![text(grantee(&account)), text("def"), text(database), text(privilege), text("NO")]);
+                rows.push(vec![
+                    text(grantee(&account)),
+                    text("def"),
+                    text(database),
+                    text(privilege),
+                    text("NO"),
+                ]);
             }
         }
     }

@@ -76,10 +76,7 @@ fn plan<E: Evaluate>(one: &SetStatement, vars: &SessionVars, eval: &mut E, steps
     match one {
         SetStatement::User { name, value } => {
             let value = eval.user(value)?;
-            steps.push(Step::User {
-                name: name.clone(),
-                value,
-            });
+            steps.push(Step::User { name: name.clone(), value });
         }
         SetStatement::System { scope, name, value } => steps.push(system(*scope, name, value, vars, eval)?),
         SetStatement::Names { charset, collation } => steps.push(Step::Charset(names(charset.as_deref(), collation.as_deref(), vars)?)),
@@ -162,7 +159,8 @@ fn constant<E: Evaluate>(expr: &Expr, vars: &SessionVars, eval: &mut E) -> Resul
             expr: inner,
         } => match inner.as_ref() {
             Expr::Literal {
-                value: Literal::Integer(v), ..
+                value: Literal::Integer(v),
+                ..
             } => match 0i64.checked_sub_unsigned(*v) {
                 Some(v) => VarValue::Int(v),
                 None => eval.system(expr)?,
@@ -233,12 +231,7 @@ fn character_set(charset: Option<&str>, vars: &SessionVars) -> Result<Vec<(&'sta
     ])
 }
 
-fn transaction<U>(
-    scope: Option<Scope>,
-    isolation: Option<Isolation>,
-    read_only: Option<bool>,
-    steps: &mut Vec<Step<U>>,
-) -> Result<()> {
+fn transaction<U>(scope: Option<Scope>, isolation: Option<Isolation>, read_only: Option<bool>, steps: &mut Vec<Step<U>>) -> Result<()> {
     let Some(scope) = scope else {
         steps.push(Step::Next { isolation, read_only });
         return Ok(());

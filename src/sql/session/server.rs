@@ -1,0 +1,81 @@
+//! What all sessions of the process share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use starling_apply::Engine;
+
+use crate::cluster::Cluster;
+use crate::sql::plan::PlanCache;
+use crate::sql::plan::SelectPlan;
+use crate::sql::stmt::write::WritePlan;
+use crate::sql::vars::{Facts, Globals};
+
+use super::registry::Registry;
+
+/// What a cached plan is.
+#[derive(Debug)]
+pub enum Plan {
+    Select(SelectPlan),
+    Write(WritePlan),
+}
+
+pub struct Server {
+    pub engine: Arc<Engine>,
+    pub cluster: Arc<Cluster>,
+    pub globals: Arc<Globals>,
+    pub plans: PlanCache<Plan>,
+    pub registry: Registry,
+    pub counters: Counters,
+    pub started: Instant,
+}
+
+/// Counted for SHOW STATUS and the metrics.
+#[derive(Default)]
+pub struct Counters {
+    pub questions: AtomicU64,
+    pub selects: AtomicU64,
+    pub inserts: AtomicU64,
+    pub updates: AtomicU64,
+    pub deletes: AtomicU64,
+    pub commits: AtomicU64,
+    pub rollbacks: AtomicU64,
+    pub begins: AtomicU64,
+    pub others: AtomicU64,
+    pub errors: AtomicU64,
+    pub prepares: AtomicU64,
+    pub executes: AtomicU64,
+}
+
+impl Counters {
+    pub fn add(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Server {
+    pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>, facts: &Facts) -> Arc<Server> {
+        Arc::new(Server {
+            engine,
+            cluster,
+            globals: Arc::new(Globals::new(facts)),
+            plans: PlanCache::new(),
+            registry: Registry::default(),
+            counters: Counters::default(),
+            started: Instant::now(),
+        })
+    }
+    /// Unique in the process, from 1.
+    pub fn next_connection_id(&self) -> u32 {
+        self.registry.next_id()
+    }
+    /// `@@version`, for the greeting.
+    pub fn version(&self) -> String {
+        self.globals.named("version").as_str().to_string()
+    }
+    /// `@@global.max_connections`.
+    pub fn max_connections(&self) -> usize {
+        usize::try_from(self.globals.named("max_connections").as_u64()).unwrap_or(usize::MAX)
+    }
+}

@@ -1,0 +1,143 @@
+//! Running schema statements: what is open commits, each database's part goes through the log, CREATE … SELECT is filled.
+
+use std::sync::Arc;
+
+use starling_apply::Catalog;
+use starling_log::Value;
+
+use crate::sql::ast::{Insert, InsertSource, Statement, TableName};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::plan::Arg;
+use crate::sql::result::{Done, Sink};
+use crate::sql::session::errors::{from_apply, from_write, read_only};
+use crate::sql::session::{Inputs, Plan, Session, args};
+use crate::sql::types::Ty;
+
+use super::ddl::{self, DdlScope, DdlStep, Piece};
+use super::{insert, transaction, write};
+
+pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    transaction::end(session).await?;
+    session.server.cluster.may_alter().map_err(|why| read_only(&why))?;
+    session.server.cluster.may_write().map_err(|why| read_only(&why))?;
+    let pieces = ddl::pieces(statement, session.database.as_deref())?;
+    let mut affected = 0;
+    for piece in &pieces {
+        let step = tokio::task::block_in_place(|| alter(session, text, piece, inputs))?;
+        affected += step.affected;
+        for (level, code, message) in step.warnings {
+            session.diagnostics.push(level, code, message);
+        }
+        if let (Some(columns), Statement::CreateTable(create)) = (step.fill, &piece.statement) {
+            affected += fill(session, text, create, columns, inputs, sink).await?;
+        }
+    }
+    forget_dropped(session, statement);
+    session.row_count = affected as i64;
+    Ok(Done {
+        affected,
+        ..Done::default()
+    })
+}
+
+/// Runs one piece through `Engine::alter`. Blocking.
+fn alter(session: &Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<DdlStep> {
+    let server = session.server.clone();
+    let collation = session.vars.named("collation_server").as_str().to_string();
+    let wait_ms = session.vars.named("lock_wait_timeout").as_u64().saturating_mul(1000);
+    let mut kept = None;
+    let check = |catalog: &Catalog| {
+        let step = step(session, catalog, text, piece, inputs, &collation)?;
+        if let Some(db) = piece.db.as_deref().filter(|_| !step.probes.is_empty()) {
+            let reader = server.engine.reader(&[db]).map_err(|e| from_apply(&e))?;
+            step.probes.iter().try_for_each(|probe| probe.run(&reader))?;
+        }
+        let change = step.change.clone();
+        kept = Some(step);
+        Ok(change)
+    };
+    server
+        .engine
+        .alter(piece.db.as_deref(), wait_ms, Box::new(check))
+        .map_err(|e| missing_database(from_write(e), piece))?;
+    Ok(kept.unwrap_or_default())
+}
+
+/// The engine knows no name for what is not there: MySQL's words.
+fn missing_database(error: SqlError, piece: &Piece) -> SqlError {
+    match (&piece.db, &piece.statement) {
+        (Some(_), Statement::DropDatabase { name, .. }) if error.code == 1049 => {
+            SqlError::new(1008, format!("Can't drop database '{name}'; database doesn't exist"))
+        }
+        (Some(db), _) if error.code == 1049 => SqlError::unknown_database(db),
+        _ => error,
+    }
+}
+
+fn step(session: &Session, catalog: &Catalog, text: &[u8], piece: &Piece, inputs: &Inputs<'_>, collation: &str) -> Result<DdlStep> {
+    let params: Vec<Ty> = Vec::new();
+    let scope = session.scope(catalog, text, &params);
+    let inline = |arg: &Arg| args::values(session, std::slice::from_ref(arg), inputs).map(|v| literal(&v[0]));
+    let ddl = DdlScope {
+        scope: &scope,
+        foreign_key_checks: session.settings().foreign_key_checks,
+        server_collation: collation,
+        created_ms: session.server.engine.log().clock().now_ms(),
+        inline: &inline,
+    };
+    ddl::change(&ddl, piece)
+}
+
+/// A value as SQLite writes it.
+fn literal(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".into(),
+        Value::Int(v) => v.to_string(),
+        Value::Real(v) => format!("{v:e}"),
+        Value::Text(v) => format!("'{}'", String::from_utf8_lossy(v).replace('\'', "''")),
+        Value::Blob(v) => format!("x'{}'", hex::encode(v)),
+    }
+}
+
+/// CREATE TABLE … SELECT: the rows, as an INSERT of their own.
+async fn fill(
+    session: &mut Session,
+    text: &[u8],
+    create: &crate::sql::ast::CreateTable,
+    columns: Vec<String>,
+    inputs: &Inputs<'_>,
+    sink: &mut dyn Sink,
+) -> Result<u64> {
+    let Some(query) = &create.query else { return Ok(0) };
+    let statement = Insert {
+        replace: create.query_replace,
+        ignore: create.query_ignore,
+        table: TableName {
+            db: create.name.db.clone(),
+            name: create.name.name.clone(),
+        },
+        columns: Some(columns),
+        source: InsertSource::Query(query.clone()),
+        row_alias: None,
+        on_duplicate: Vec::new(),
+        returning: Vec::new(),
+    };
+    let catalog = session.server.engine.catalog();
+    let plan = {
+        let params: Vec<Ty> = Vec::new();
+        let scope = session.scope(&catalog, text, &params);
+        insert::plan(&scope, &statement, &mut crate::sql::bind::Pins::default())?
+    };
+    let done = write::run(session, &Arc::new(Plan::Write(plan)), inputs, sink).await?;
+    Ok(done.affected)
+}
+
+/// A session whose database was dropped has none.
+fn forget_dropped(session: &mut Session, statement: &Statement) {
+    if let Statement::DropDatabase { name, .. } = statement
+        && session.database.as_deref().is_some_and(|d| d.eq_ignore_ascii_case(name))
+    {
+        session.database = None;
+        session.entry.update(|s| s.database = None);
+    }
+}

@@ -1,0 +1,314 @@
+//! Running a SELECT: in place when it is bound to be quick, else where blocking is allowed; inside a transaction on what it sees.
+//!
+//! Promises: rows are handed on one by one, borrowed from SQLite; a long result holds one bounded buffer; KILL QUERY and
+//! `max_execution_time` end a long read. Must not know: packets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::types::ValueRef as SqliteRef;
+use smallvec::SmallVec;
+use starling_apply::lane::Try;
+use starling_log::{Value, ValueRef};
+
+use crate::sql::ast::{Into, LockWait, Query};
+use crate::sql::bind::{self, Pins};
+use crate::sql::error::{Result, SqlError};
+use crate::sql::func::context::{self, Warning};
+use crate::sql::meta;
+use crate::sql::plan::SelectPlan;
+use crate::sql::result::{Done, Sink};
+use crate::sql::session::errors::{from_apply, from_sqlite, from_write};
+use crate::sql::session::{Inputs, Session, args};
+use crate::sql::types::Ty;
+use crate::txn::Source;
+
+use super::write::function_context;
+
+/// Runs `plan` and counts its rows. `locked`: FOR UPDATE and the like were honoured by taking the lanes.
+pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    let values = args::values(session, &plan.lowered.args, inputs)?;
+    let functions = function_context(session, false);
+    let dbs: SmallVec<[&str; 4]> = plan
+        .lowered
+        .dbs
+        .iter()
+        .map(String::as_str)
+        .filter(|d| !meta::is_system(d))
+        .collect();
+    let limit = Limits {
+        rows: session.settings().sql_select_limit,
+        millis: session.settings().max_execution_ms,
+    };
+    if locked || session.transaction.has_written() {
+        let rows = run_on_lane(session, plan, values, sink).await?;
+        return Ok(done(session, rows));
+    }
+    let short = plan.short;
+    let view = (dbs.len() < plan.lowered.dbs.len()).then(|| session.view());
+    let entry = session.entry.clone();
+    let source = session.transaction.source(&dbs).map_err(|e| from_apply(&e))?;
+    let connection: &Connection = match &source {
+        Source::Pooled(reader) => reader,
+        Source::Pinned(reader) => reader,
+        Source::Own(_) => return Err(SqlError::internal("a written transaction reads on its lane")),
+    };
+    let counted = {
+        let _view = view.map(meta::enter);
+        let _functions = context::enter(functions);
+        if short && limit.millis == 0 {
+            step(connection, plan, &values, sink, limit.rows, false)
+        } else {
+            let guarded = || {
+                let _reading = entry.reading(connection);
+                let _deadline = limit.arm(connection);
+                step(connection, plan, &values, sink, limit.rows, true)
+            };
+            tokio::task::block_in_place(guarded)
+        }
+    };
+    drop(source);
+    session.diagnostics.add(context::take_warnings());
+    let rows = counted.map_err(|e| limit.explain(e))?;
+    Ok(done(session, rows))
+}
+
+fn done(session: &mut Session, rows: u64) -> Done {
+    session.rows_found = rows;
+    session.row_count = -1;
+    Done::default()
+}
+
+/// A running `max_execution_time`.
+struct Deadline {
+    over: Arc<parking_lot::Mutex<bool>>,
+    timer: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        *self.over.lock() = true;
+        self.timer.abort();
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Limits {
+    rows: u64,
+    millis: u64,
+}
+
+impl Limits {
+    /// Ends the read when its time is up; the guard calls it off.
+    fn arm(self, connection: &Connection) -> Option<Deadline> {
+        if self.millis == 0 {
+            return None;
+        }
+        let over = Arc::new(parking_lot::Mutex::new(false));
+        let (handle, ended) = (connection.get_interrupt_handle(), over.clone());
+        let timer = tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(self.millis)).await;
+            // Under the lock: the connection may serve somebody else as soon as the guard is gone.
+            let over = ended.lock();
+            if !*over {
+                handle.interrupt();
+            }
+        });
+        Some(Deadline { over, timer })
+    }
+    fn explain(self, error: SqlError) -> SqlError {
+        if error.code == 1317 && self.millis > 0 {
+            return SqlError::new(3024, "Query execution was interrupted, maximum statement execution time exceeded");
+        }
+        error
+    }
+}
+
+/// Steps through the rows on `connection`. `may_block`: the sink may send (and wait) when it is full.
+fn step(connection: &Connection, plan: &SelectPlan, values: &[Value], sink: &mut dyn Sink, limit: u64, may_block: bool) -> Result<u64> {
+    let mut statement = connection.prepare_cached(&plan.lowered.sql).map_err(|e| from_sqlite(&e))?;
+    args::bind(&mut statement, values).map_err(|e| from_sqlite(&e))?;
+    let mut rows = statement.raw_query();
+    let width = plan.columns.len();
+    let mut first = true;
+    let mut count = 0;
+    loop {
+        let row = rows.next().map_err(|e| from_sqlite(&e))?;
+        // Errors of the first step (a bad CAST, an interrupt) come before any packet.
+        if std::mem::take(&mut first) {
+            sink.columns(&plan.columns)?;
+        }
+        let Some(row) = row else { return Ok(count) };
+        if count >= limit {
+            return Ok(count);
+        }
+        let mut cells: SmallVec<[ValueRef<'_>; 16]> = SmallVec::with_capacity(width);
+        for i in 0..width {
+            cells.push(borrow(row.get_ref(i).map_err(|e| from_sqlite(&e))?));
+        }
+        sink.row(&cells)?;
+        count += 1;
+        if may_block && sink.is_full() {
+            sink.flush_blocking()?;
+        }
+    }
+}
+
+pub fn borrow(value: SqliteRef<'_>) -> ValueRef<'_> {
+    match value {
+        SqliteRef::Null => ValueRef::Null,
+        SqliteRef::Integer(v) => ValueRef::Int(v),
+        SqliteRef::Real(v) => ValueRef::Real(v),
+        SqliteRef::Text(v) => ValueRef::Text(v),
+        SqliteRef::Blob(v) => ValueRef::Blob(v),
+    }
+}
+
+/// Rows copied off a lane, packed.
+pub struct Copied {
+    rows: Vec<starling_log::Row>,
+    warnings: (Vec<Warning>, u64),
+}
+
+/// All rows of a statement, packed: for what must leave its thread, or outlive it.
+pub fn collect(connection: &Connection, sql: &str, values: &[Value], limit: u64) -> Result<Vec<starling_log::Row>> {
+    let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
+    args::bind(&mut statement, values).map_err(|e| from_sqlite(&e))?;
+    let width = statement.column_count();
+    let mut rows = statement.raw_query();
+    let mut out = Vec::new();
+    while let Some(row) = rows.next().map_err(|e| from_sqlite(&e))? {
+        if out.len() as u64 >= limit {
+            break;
+        }
+        let mut packed = starling_log::Row::new();
+        for i in 0..width {
+            packed.push(borrow(row.get_ref(i).map_err(|e| from_sqlite(&e))?));
+        }
+        out.push(packed);
+    }
+    Ok(out)
+}
+
+/// A transaction that wrote reads on its own connection: the rows are copied from the lane's thread.
+async fn run_on_lane(session: &mut Session, plan: &SelectPlan, values: Vec<Value>, sink: &mut dyn Sink) -> Result<u64> {
+    let functions = function_context(session, false);
+    let limit = session.settings().sql_select_limit;
+    let wait_ms = session.settings().lock_wait_ms;
+    let sql: Arc<str> = Arc::from(plan.lowered.sql.as_str());
+    let view = plan.lowered.dbs.iter().any(|d| meta::is_system(d)).then(|| session.view());
+    let job = Box::new(move |lane: &mut Try<'_>| {
+        let _functions = context::enter(functions);
+        let _view = view.clone().map(meta::enter);
+        let rows = collect(lane.connection, &sql, &values, limit);
+        let warnings = context::take_warnings();
+        rows.map(|rows| Copied { rows, warnings })
+    });
+    let db = plan.lowered.dbs.first().cloned().unwrap_or_default();
+    let copied = session.transaction.write(&db, wait_ms, job).await.map_err(from_write)?;
+    session.diagnostics.add(copied.warnings);
+    send(plan, &copied.rows, sink)
+}
+
+fn send(plan: &SelectPlan, rows: &[starling_log::Row], sink: &mut dyn Sink) -> Result<u64> {
+    sink.columns(&plan.columns)?;
+    for row in rows {
+        let cells: SmallVec<[ValueRef<'_>; 16]> = row.as_ref().iter().collect();
+        sink.row(&cells)?;
+        if sink.is_full() {
+            tokio::task::block_in_place(|| sink.flush_blocking())?;
+        }
+    }
+    Ok(rows.len() as u64)
+}
+
+/// SELECT … FOR UPDATE / FOR SHARE: inside a transaction it takes the lanes (nobody else writes until it ends). Outside, the
+/// lock would be given back at once: it reads.
+pub async fn run_locking(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    let catalog = session.server.engine.catalog();
+    let plan = {
+        let types: Vec<Ty> = Vec::new();
+        let scope = session.scope(&catalog, text, &types);
+        bind::select(&scope, query, &mut Pins::default())?
+    };
+    if !session.transaction.is_open() {
+        return run(session, &plan, false, inputs, sink).await;
+    }
+    if query.locking.iter().any(|l| l.wait == LockWait::SkipLocked) {
+        return Err(SqlError::unsupported("SKIP LOCKED"));
+    }
+    let nowait = query.locking.iter().any(|l| l.wait == LockWait::NoWait);
+    let wait_ms = if nowait { 0 } else { session.settings().lock_wait_ms };
+    session.transaction.lock(wait_ms).await.map_err(|e| match e {
+        starling_apply::WriteError::Timeout if nowait => SqlError::new(
+            3572,
+            "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.",
+        ),
+        other => from_write(crate::txn::retype(other)),
+    })?;
+    run(session, &plan, true, inputs, sink).await
+}
+
+/// SELECT … INTO @a, @b.
+pub async fn run_into(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>) -> Result<Done> {
+    let Some(Into::Vars(names)) = &query.into else {
+        return Err(SqlError::unsupported("SELECT ... INTO OUTFILE"));
+    };
+    let catalog = session.server.engine.catalog();
+    let types: Vec<Ty> = Vec::new();
+    let mut plain = query.clone();
+    plain.into = None;
+    let plan = {
+        let scope = session.scope(&catalog, text, &types);
+        bind::select(&scope, &plain, &mut Pins::default())?
+    };
+    if plan.columns.len() != names.len() {
+        return Err(SqlError::new(1222, "The used SELECT statements have a different number of columns"));
+    }
+    let mut kept = Keep::default();
+    run(session, &plan, false, inputs, &mut kept).await?;
+    match kept.rows.len() {
+        0 => session
+            .diagnostics
+            .push(context::Level::Warning, 1329, "No data - zero rows fetched, selected, or processed"),
+        1 => {
+            let row: Vec<Value> = kept.rows[0].as_ref().iter().filter_map(ValueRef::to_owned).collect();
+            for ((name, value), column) in names.iter().zip(row).zip(plan.columns.iter()) {
+                session
+                    .user_vars
+                    .insert(name.to_lowercase(), (value, Ty::of(column.ty.clone(), true)));
+            }
+        }
+        _ => return Err(SqlError::new(1172, "Result consisted of more than one row")),
+    }
+    Ok(Done {
+        affected: kept.rows.len() as u64,
+        ..Done::default()
+    })
+}
+
+/// A sink that keeps rows (for INTO, and for statements that read through a SELECT).
+#[derive(Default)]
+pub struct Keep {
+    pub rows: Vec<starling_log::Row>,
+}
+
+impl Sink for Keep {
+    fn columns(&mut self, _: &[crate::sql::result::ResultColumn]) -> Result<()> {
+        Ok(())
+    }
+    fn row(&mut self, values: &[ValueRef<'_>]) -> Result<()> {
+        self.rows.push(starling_log::Row::from_values(values.iter().copied()));
+        Ok(())
+    }
+    fn done(&mut self, _: &Done, _: crate::sql::result::Status, _: bool) -> Result<()> {
+        Ok(())
+    }
+    fn is_full(&self) -> bool {
+        false
+    }
+    fn flush_blocking(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! BEGIN, COMMIT, ROLLBACK, savepoints; what opens a transaction by itself, and what ends it.
+
+use crate::sql::ast;
+use crate::sql::error::{Result, SqlError};
+use crate::sql::result::Done;
+use crate::sql::session::errors::{from_apply, from_write};
+use crate::sql::session::{Counters, Session};
+use crate::sql::vars::Isolation;
+use crate::txn::{Options, retype};
+
+/// What SET TRANSACTION (without a scope) asked for the next transaction only.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Next {
+    pub isolation: Option<Isolation>,
+    pub read_only: Option<bool>,
+}
+
+fn options(session: &mut Session, read_only: Option<bool>) -> Options {
+    let next = std::mem::take(&mut session.next_transaction);
+    let settings = session.settings();
+    let isolation = next.isolation.unwrap_or(settings.isolation);
+    Options {
+        read_only: read_only.or(next.read_only).unwrap_or(settings.read_only),
+        newest: isolation == Isolation::ReadCommitted,
+    }
+}
+
+/// With autocommit off every statement on tables opens a transaction, if none is open.
+pub fn open_implicitly(session: &mut Session) -> Result<()> {
+    if !session.settings().autocommit && !session.transaction.is_open() {
+        let options = options(session, None);
+        session.transaction.begin(options);
+    }
+    Ok(())
+}
+
+pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: bool) -> Result<Done> {
+    Counters::add(&session.server.counters.begins);
+    end(session).await?;
+    let options = options(session, read_only);
+    session.transaction.begin(options);
+    if snapshot {
+        session.transaction.pin().map_err(|e| from_apply(&e))?;
+    }
+    Ok(Done::default())
+}
+
+/// Commits what is open (COMMIT, BEGIN, schema changes …).
+pub async fn end(session: &mut Session) -> Result<()> {
+    session.transaction.commit().await.map(|_| ()).map_err(|e| from_write(retype(e)))
+}
+
+pub async fn commit(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
+    Counters::add(&session.server.counters.commits);
+    end(session).await?;
+    after(session, chain, release)
+}
+
+pub async fn rollback(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
+    Counters::add(&session.server.counters.rollbacks);
+    session.transaction.rollback().await;
+    after(session, chain, release)
+}
+
+fn after(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
+    if chain {
+        let options = options(session, None);
+        session.transaction.begin(options);
+    }
+    if release {
+        session.entry.killed.cancel();
+    }
+    Ok(Done::default())
+}
+
+fn no_savepoint(name: &str) -> SqlError {
+    SqlError::new(1305, format!("SAVEPOINT {name} does not exist"))
+}
+
+pub async fn savepoint(session: &mut Session, name: &str) -> Result<Done> {
+    open_implicitly(session)?;
+    session.transaction.savepoint(name).await.map_err(|e| from_write(retype(e)))?;
+    Ok(Done::default())
+}
+
+pub async fn rollback_to(session: &mut Session, name: &str) -> Result<Done> {
+    match session.transaction.rollback_to(name).await {
+        Ok(true) => Ok(Done::default()),
+        Ok(false) => Err(no_savepoint(name)),
+        Err(e) => Err(from_write(retype(e))),
+    }
+}
+
+pub async fn release(session: &mut Session, name: &str) -> Result<Done> {
+    match session.transaction.release(name).await {
+        Ok(true) => Ok(Done::default()),
+        Ok(false) => Err(no_savepoint(name)),
+        Err(e) => Err(from_write(retype(e))),
+    }
+}
+
+/// SET TRANSACTION: for the next one (`scope` None), or as variables.
+pub fn set(session: &mut Session, isolation: Option<ast::Isolation>, read_only: Option<bool>) -> Result<()> {
+    if session.transaction.is_open() {
+        return Err(SqlError::new(
+            1568,
+            "Transaction characteristics can't be changed while a transaction is in progress",
+        ));
+    }
+    let isolation = isolation.map(|i| match i {
+        ast::Isolation::ReadUncommitted | ast::Isolation::ReadCommitted => Isolation::ReadCommitted,
+        ast::Isolation::RepeatableRead => Isolation::RepeatableRead,
+        ast::Isolation::Serializable => Isolation::Serializable,
+    });
+    session.next_transaction = Next {
+        isolation: isolation.or(session.next_transaction.isolation),
+        read_only: read_only.or(session.next_transaction.read_only),
+    };
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Row statements: what INSERT, UPDATE and DELETE share on their way to the lane.
+//!
+//! Promises: arguments are evaluated once, before the job; the job itself touches nothing of the session, so that it may run
+//! again if its group fell back. Must not know: how the lane groups jobs.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use starling_apply::lane::Try;
+use starling_log::Row;
+
+use crate::sql::error::{Result, SqlError};
+use crate::sql::func::context::{self, Context, Warning};
+use crate::sql::result::{Done, ResultColumn, Sink};
+use crate::sql::session::errors::{from_write, read_only};
+use crate::sql::session::{Counters, Inputs, Plan, Session, args};
+use crate::sql::types::Ty;
+
+use super::delete::DeletePlan;
+use super::insert::InsertPlan;
+use super::update::UpdatePlan;
+
+#[derive(Debug)]
+pub enum WritePlan {
+    Insert(Box<InsertPlan>),
+    Update(Box<UpdatePlan>),
+    Delete(Box<DeletePlan>),
+}
+
+/// RETURNING: what a row statement gives back.
+#[derive(Debug)]
+pub struct Returning {
+    /// ` RETURNING a, b` in SQLite's text.
+    pub sql: String,
+    pub columns: Arc<[ResultColumn]>,
+}
+
+/// What a job did.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub affected: u64,
+    /// The first generated number (what LAST_INSERT_ID() says from now on).
+    pub generated: Option<u64>,
+    /// What the OK packet says: the generated number, or the explicit one of the last row.
+    pub insert_id: u64,
+    pub info: String,
+    pub warnings: (Vec<Warning>, u64),
+    pub returned: Vec<Row>,
+}
+
+impl WritePlan {
+    pub fn db(&self) -> &str {
+        match self {
+            WritePlan::Insert(plan) => &plan.db,
+            WritePlan::Update(plan) => &plan.db,
+            WritePlan::Delete(plan) => &plan.db,
+        }
+    }
+    fn returning(&self) -> Option<&Returning> {
+        match self {
+            WritePlan::Insert(plan) => plan.returning.as_ref(),
+            WritePlan::Update(_) => None,
+            WritePlan::Delete(plan) => plan.returning.as_ref(),
+        }
+    }
+    pub fn returning_columns(&self) -> Vec<ResultColumn> {
+        self.returning().map(|r| r.columns.to_vec()).unwrap_or_default()
+    }
+    pub fn count(&self, counters: &Counters) {
+        let counter: &AtomicU64 = match self {
+            WritePlan::Insert(_) => &counters.inserts,
+            WritePlan::Update(_) => &counters.updates,
+            WritePlan::Delete(_) => &counters.deletes,
+        };
+        Counters::add(counter);
+    }
+}
+
+/// What functions may know of a statement; `writing`: bad values are errors (strict mode).
+pub fn function_context(session: &Session, writing: bool) -> Context {
+    let settings = session.settings();
+    let mode = settings.mode;
+    let strict = writing && mode.strict;
+    Context {
+        strict,
+        strict_division: strict && mode.error_for_division_by_zero,
+        no_zero_date: mode.no_zero_date,
+        no_zero_in_date: mode.no_zero_in_date,
+        allow_invalid_dates: mode.allow_invalid_dates,
+        no_unsigned_subtraction: mode.no_unsigned_subtraction,
+        pad_char_to_full_length: mode.pad_char_to_full_length,
+        zone_seconds: args::zone_seconds(&settings.time_zone) as i32,
+        group_concat_max_len: settings.group_concat_max_len as usize,
+        max_allowed_packet: settings.max_allowed_packet,
+        row: 1,
+    }
+}
+
+/// May this session write now?
+pub fn may_write(session: &Session) -> Result<()> {
+    if session.transaction.is_read_only() {
+        return Err(SqlError::new(1792, "Cannot execute statement in a READ ONLY transaction."));
+    }
+    session.server.cluster.may_write().map_err(|why| read_only(&why))
+}
+
+/// Settings of the session that a job carries with it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobSettings {
+    pub functions: Context,
+    pub found_rows: bool,
+    pub zero_is_value: bool,
+}
+
+/// Runs a row statement's plan.
+pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    let Plan::Write(write) = &**plan else {
+        return Err(SqlError::internal("not a row statement"));
+    };
+    may_write(session)?;
+    let settings = JobSettings {
+        functions: function_context(session, true),
+        found_rows: session.found_rows,
+        zero_is_value: session.settings().mode.no_auto_value_on_zero,
+    };
+    let wait_ms = session.settings().lock_wait_ms;
+    let mut prepared = prepare(session, write, settings, inputs)?;
+    let shared = plan.clone();
+    let job = Box::new(move |lane: &mut Try<'_>| {
+        let _functions = context::enter(settings.functions);
+        context::take_warnings();
+        let outcome = match (&*shared, &mut prepared) {
+            (Plan::Write(WritePlan::Insert(plan)), Ready::Insert(rows)) => plan.apply(lane, rows, settings),
+            (Plan::Write(WritePlan::Update(plan)), Ready::Values(values)) => plan.apply(lane, values, settings),
+            (Plan::Write(WritePlan::Delete(plan)), Ready::Values(values)) => plan.apply(lane, values, settings),
+            _ => Err(SqlError::internal("plan and arguments do not fit")),
+        };
+        let warnings = context::take_warnings();
+        outcome.map(|mut outcome| {
+            outcome.warnings.1 += warnings.1;
+            outcome.warnings.0.extend(warnings.0);
+            outcome
+        })
+    });
+    let outcome = session.transaction.write(write.db(), wait_ms, job).await.map_err(from_write)?;
+    conclude(session, write, outcome, sink)
+}
+
+/// A statement's arguments, evaluated.
+enum Ready {
+    Insert(super::insert::Rows),
+    Values(Vec<starling_log::Value>),
+}
+
+fn prepare(session: &Session, plan: &WritePlan, settings: JobSettings, inputs: &Inputs<'_>) -> Result<Ready> {
+    let _functions = context::enter(settings.functions);
+    context::take_warnings();
+    Ok(match plan {
+        WritePlan::Insert(plan) => Ready::Insert(plan.rows(session, inputs)?),
+        WritePlan::Update(plan) => Ready::Values(args::values(session, plan.args(), inputs)?),
+        WritePlan::Delete(plan) => Ready::Values(args::values(session, plan.args(), inputs)?),
+    })
+}
+
+fn conclude(session: &mut Session, plan: &WritePlan, outcome: Outcome, sink: &mut dyn Sink) -> Result<Done> {
+    session.diagnostics.add(outcome.warnings);
+    session.row_count = outcome.affected as i64;
+    if let Some(generated) = outcome.generated {
+        session.last_insert_id = generated;
+    }
+    if let Some(returning) = plan.returning() {
+        sink.columns(&returning.columns)?;
+        for row in &outcome.returned {
+            let cells: Vec<_> = row.as_ref().iter().collect();
+            sink.row(&cells)?;
+        }
+        session.rows_found = outcome.returned.len() as u64;
+    }
+    let info = outcome.info.replace("{w}", &session.diagnostics.count.to_string());
+    Ok(Done {
+        affected: outcome.affected,
+        last_insert_id: outcome.insert_id,
+        warnings: 0,
+        info,
+    })
+}
+
+/// A RETURNING list over the table in `binder`'s scope.
+pub fn returning(
+    binder: &mut crate::sql::bind::Binder<'_>,
+    items: &[crate::sql::ast::SelectItem],
+    table: &starling_apply::Table,
+) -> Result<Option<Returning>> {
+    use crate::sql::ast::{Expr, SelectItem};
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let mut parts = Vec::new();
+    let mut columns = Vec::new();
+    for item in items {
+        match item {
+            SelectItem::Wildcard | SelectItem::TableWildcard(_) => {
+                for column in table.columns.iter().filter(|c| !c.invisible) {
+                    parts.push(quote(&column.name));
+                    columns.push(ResultColumn::named(column.name.clone(), column.ty.clone()));
+                }
+            }
+            SelectItem::Expr { expr, alias, text } => {
+                let (sql, ty): (String, Ty) = binder.expr(expr, "field list")?;
+                let name = match (alias, expr) {
+                    (Some(alias), _) => alias.clone(),
+                    (None, Expr::Column { name, .. }) => name.clone(),
+                    _ => String::from_utf8_lossy(&binder.scope.text[text.start as usize..text.end as usize]).into_owned(),
+                };
+                parts.push(sql);
+                columns.push(ResultColumn::named(name, ty.ty));
+            }
+        }
+    }
+    Ok(Some(Returning {
+        sql: format!(" RETURNING {}", parts.join(", ")),
+        columns: columns.into(),
+    }))
+}
+
+/// A name quoted for SQLite.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `"db"."table"`.
+pub fn qualified(db: &str, table: &str) -> String {
+    format!("{}.{}", quote(db), quote(table))
+}
