@@ -287,7 +287,7 @@ impl Part {
                 let t = self.prefix.map_or(t, |n| chars(t, n));
                 out.push(3);
                 framed(out, |out| match &self.collation {
-                    Some(name) => sort_key(name, t, out),
+                    Some(name) => out.extend_from_slice(&crate::collate::sort_key(name, &String::from_utf8_lossy(t))),
                     None => out.extend_from_slice(t),
                 });
             }
@@ -298,17 +298,6 @@ impl Part {
             }
         }
         true
-    }
-}
-
-/// Stand-in until the collations land: letters of ASCII without case, and trailing spaces for those that pad.
-fn sort_key(collation: &str, text: &[u8], out: &mut Vec<u8>) {
-    let padded = !collation.contains("_0900_") && collation != "STARLING_DECIMAL";
-    let end = if padded { text.trim_ascii_end().len() } else { text.len() };
-    if collation.ends_with("_ci") {
-        out.extend(text[..end].iter().map(u8::to_ascii_lowercase));
-    } else {
-        out.extend_from_slice(&text[..end]);
     }
 }
 
