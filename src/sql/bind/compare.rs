@@ -7,7 +7,7 @@ use starling_apply::BaseType;
 
 use super::Binder;
 use super::emit::check_collations;
-use super::value::{Ex, fits};
+use super::value::{Code, Ex, fits};
 use crate::sql::ast::{BinaryOp, Expr};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func;
@@ -63,7 +63,7 @@ impl Binder<'_> {
         if collate.is_empty() {
             return sql.to_string();
         }
-        format!("({sql}){collate}")
+        format!("{sql}{collate}")
     }
 
     /// Does SQLite itself compare this expression under the collation of its type?
@@ -98,11 +98,11 @@ impl Binder<'_> {
 
     /// Both sides in the form in which they compare, and what follows the left one.
     fn sides(&mut self, left: &Ex, right: &Ex, equality: bool, operation: &str) -> Result<Sides> {
-        if !left.is_constant() && fits(&right.code, &left.ty, equality) && self.agrees(right, left) {
+        if !left.is_constant() && fits(&right.code, &left.ty, equality) && self.agrees(&right.code, &left.ty) {
             let (l, r) = (self.stored(left).0, self.constant(&right.code, &left.ty, How::Compare));
             return Ok(Sides::new(l, r, self.suffix(left)));
         }
-        if !right.is_constant() && fits(&left.code, &right.ty, equality) && self.agrees(left, right) {
+        if !right.is_constant() && fits(&left.code, &right.ty, equality) && self.agrees(&left.code, &right.ty) {
             let (l, r) = (self.constant(&left.code, &right.ty, How::Compare), self.stored(right).0);
             let collate = if self.knows_collation(right) {
                 String::new()
@@ -116,16 +116,14 @@ impl Binder<'_> {
 
     /// A parameter whose client gave it a type follows the neighbour's type only where MySQL compares in that type:
     /// characters beside a number compare as numbers.
-    fn agrees(&self, constant: &Ex, other: &Ex) -> bool {
-        let super::value::Code::Param(index) = constant.code else {
+    pub(crate) fn agrees(&self, constant: &Code, other: &Ty) -> bool {
+        let Code::Param(index) = constant else { return true };
+        let Some(given) = self.scope.params.get(*index as usize) else {
             return true;
         };
-        let Some(given) = self.scope.params.get(index as usize) else {
-            return true;
-        };
-        match form(&other.ty) {
+        match form(other) {
             Form::Text => !matches!(form(given), Form::Int | Form::Unsigned | Form::Real | Form::Decimal),
-            Form::Special if other.ty.ty.base == BaseType::Bit => !matches!(form(given), Form::Text),
+            Form::Special if other.ty.base == BaseType::Bit => !matches!(form(given), Form::Text),
             _ => true,
         }
     }
@@ -184,7 +182,7 @@ impl Binder<'_> {
         let (e, lo, hi) = (self.bind(expr)?, self.bind(low)?, self.bind(high)?);
         let nullable = e.ty.nullable || lo.ty.nullable || hi.ty.nullable;
         let not = if negated { "NOT " } else { "" };
-        let direct = |b: &Self, c: &Ex| !c.is_null() && fits(&c.code, &e.ty, false) && b.agrees(c, &e);
+        let direct = |b: &Self, c: &Ex| !c.is_null() && fits(&c.code, &e.ty, false) && b.agrees(&c.code, &e.ty);
         if !e.is_constant() && direct(self, &lo) && direct(self, &hi) {
             let sql = self.stored(&e).0;
             let l = self.constant(&lo.code, &e.ty, How::Compare);
@@ -217,7 +215,7 @@ impl Binder<'_> {
         if !e.is_constant()
             && items
                 .iter()
-                .all(|i| i.is_null() || (fits(&i.code, &e.ty, true) && self.agrees(i, &e)))
+                .all(|i| i.is_null() || (fits(&i.code, &e.ty, true) && self.agrees(&i.code, &e.ty)))
         {
             let sql = self.stored(&e).0;
             let mut out = format!("{sql}{} {not}IN (", self.suffix(&e));

@@ -5,14 +5,21 @@
 
 use super::Binder;
 use super::select::Block;
+use super::value::{Code, fits};
 use crate::sql::ast::{BinaryOp, Expr, Select, TableRef};
+use crate::sql::types::Ty;
 use starling_apply::catalog::IndexKind;
 
 /// Keys looked up by one IN list (and all lists together) of a quick query.
 const LOOKUPS_MAX: usize = 64;
 
-/// Columns of the only table that are held to constants: how many values each may have.
-type Held = Vec<(u32, usize)>;
+/// A column of the only table that is held to a value, or to one of a few.
+struct Held {
+    column: u32,
+    values: usize,
+    /// To constants, not to what a block around this one gives.
+    constant: bool,
+}
 
 impl Binder<'_> {
     /// Sets `quick` and `single` of a block whose scope is still open.
@@ -31,7 +38,7 @@ impl Binder<'_> {
         else {
             return;
         };
-        let mut held = Held::new();
+        let mut held = Vec::new();
         if let Some(filter) = &select.filter {
             self.hold(filter, &mut held);
         }
@@ -39,18 +46,18 @@ impl Binder<'_> {
             if !matches!(index.kind, IndexKind::Primary | IndexKind::Unique) {
                 continue;
             }
-            let counts: Option<Vec<usize>> = index
+            let parts: Option<Vec<&Held>> = index
                 .parts
                 .iter()
                 .map(|p| match p.prefix {
-                    None => held.iter().find(|(c, _)| *c == p.column).map(|(_, n)| *n),
+                    None => held.iter().find(|h: &&Held| h.column == p.column),
                     Some(_) => None,
                 })
                 .collect();
-            let Some(counts) = counts else { continue };
-            let lookups: usize = counts.iter().product();
+            let Some(parts) = parts else { continue };
+            let lookups: usize = parts.iter().map(|h| h.values).product();
             block.single |= lookups == 1;
-            block.quick |= plain && lookups <= LOOKUPS_MAX && self.is_direct();
+            block.quick |= plain && lookups <= LOOKUPS_MAX && parts.iter().all(|h| h.constant) && self.is_direct();
         }
     }
 
@@ -61,7 +68,7 @@ impl Binder<'_> {
             .is_some_and(|t| self.sources[*t].direct)
     }
 
-    fn hold(&self, expr: &Expr, held: &mut Held) {
+    fn hold(&self, expr: &Expr, held: &mut Vec<Held>) {
         match expr {
             Expr::Binary {
                 op: BinaryOp::And,
@@ -77,34 +84,69 @@ impl Binder<'_> {
                 right,
             } => {
                 for (column, value) in [(left, right), (right, left)] {
-                    if constant(value)
-                        && let Some(id) = self.column_id(column)
-                    {
-                        held.push((id, 1));
-                    }
+                    held.extend(self.held(column, std::slice::from_ref(value)));
                 }
             }
             Expr::InList {
                 expr,
                 list,
                 negated: false,
-            } if list.iter().all(constant) => {
-                if let Some(id) = self.column_id(expr) {
-                    held.push((id, list.len()));
-                }
-            }
+            } => held.extend(self.held(expr, list)),
             _ => {}
         }
     }
 
-    fn column_id(&self, expr: &Expr) -> Option<u32> {
-        let Expr::Column { db, table, name, .. } = expr else { return None };
-        let (source, column) = self.find_column(db.as_deref(), table.as_deref(), name)?;
-        let table = self.sources[source].table.as_ref()?;
-        table.columns.get(column).map(|c| c.id)
+    /// `column` held to one of `values`, if each of them compares in the column's own form (only then its key serves, and
+    /// only then a unique key means one row).
+    fn held(&self, column: &Expr, values: &[Expr]) -> Option<Held> {
+        let Expr::Column { db, table, name, .. } = column else { return None };
+        let (source, index) = self.find_column(db.as_deref(), table.as_deref(), name)?;
+        let source = &self.sources[source];
+        let id = source.table.as_ref()?.columns.get(index)?.id;
+        let ty = &source.columns[index].ty;
+        let mut constant = true;
+        for value in values {
+            match value {
+                Expr::Literal { value, slot } => {
+                    let code = Code::Literal {
+                        value: value.clone(),
+                        slot: *slot,
+                    };
+                    if !fits(&code, ty, true) {
+                        return None;
+                    }
+                }
+                Expr::Param(index) => {
+                    let code = Code::Param(*index);
+                    if !fits(&code, ty, true) || !self.agrees(&code, ty) {
+                        return None;
+                    }
+                }
+                Expr::Column { db, table, name, .. } => {
+                    constant = false;
+                    if !self.outer_column(db.as_deref(), table.as_deref(), name, ty) {
+                        return None;
+                    }
+                }
+                _ => return None,
+            }
+        }
+        Some(Held {
+            column: id,
+            values: values.len(),
+            constant,
+        })
     }
-}
 
-fn constant(expr: &Expr) -> bool {
-    matches!(expr, Expr::Literal { .. } | Expr::Param(_))
+    /// Is it a column of a block around this one, of the same kind as `ty`?
+    fn outer_column(&self, db: Option<&str>, table: Option<&str>, name: &str, ty: &Ty) -> bool {
+        if self.find_column(db, table, name).is_some() {
+            return false;
+        }
+        let outer = self.find_outer(db, table, name);
+        outer.is_some_and(|(s, c)| {
+            let other = &self.sources[s].columns[c].ty;
+            other.ty == ty.ty || (other.ty.is_integer() && ty.ty.is_integer())
+        })
+    }
 }

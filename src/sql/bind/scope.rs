@@ -290,4 +290,10 @@ impl Binder<'_> {
         let depth = self.frames.len().checked_sub(1)?;
         self.column_in(depth, db, table, name).ok().flatten()
     }
+
+    /// The same, in the blocks around the innermost one.
+    pub(crate) fn find_outer(&self, db: Option<&str>, table: Option<&str>, name: &str) -> Option<(usize, usize)> {
+        let inner = self.frames.len().checked_sub(1)?;
+        (0..inner).rev().find_map(|depth| self.column_in(depth, db, table, name).ok().flatten())
+    }
 }

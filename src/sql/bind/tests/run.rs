@@ -1,0 +1,1 @@
+//! Statements run on SQLite, with the functions and collations they call.
