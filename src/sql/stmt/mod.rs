@@ -15,6 +15,7 @@ pub mod present;
 pub mod schema;
 pub mod select;
 pub mod set;
+pub mod show;
 pub mod transaction;
 pub mod update;
 pub mod write;
