@@ -32,7 +32,10 @@ pub struct ShowScope<'a> {
 /// What SHOW comes to.
 pub enum ShowPlan {
     /// To be bound and run like any SELECT, its `?` being `params`.
-    Query { query: Box<ast::Query>, params: Vec<Param> },
+    Query {
+        query: Box<ast::Query>,
+        params: Vec<Param>,
+    },
     Rows(Rows),
 }
 
@@ -185,8 +188,7 @@ fn source(show: &Show, scope: &ShowScope<'_>) -> Result<Source> {
 
 /// Triggers, events and routines: tables that are empty until there are such things.
 fn objects(kind: &ShowKind, scope: &ShowScope<'_>) -> Result<Source> {
-    const TAIL: &str =
-        "CHARACTER_SET_CLIENT AS `character_set_client`, COLLATION_CONNECTION AS `collation_connection`, DATABASE_COLLATION AS `Database Collation`";
+    const TAIL: &str = "CHARACTER_SET_CLIENT AS `character_set_client`, COLLATION_CONNECTION AS `collation_connection`, DATABASE_COLLATION AS `Database Collation`";
     let routines = |kind: &str| {
         of(
             &format!(
@@ -485,7 +487,12 @@ pub fn maintenance(verb: &str, names: &[TableName], scope: &ShowScope<'_>) -> Re
         }
     }
     Ok(rows(
-        vec![column("Table", 128), column("Op", 10), column("Msg_type", 10), column("Msg_text", 393_216)],
+        vec![
+            column("Table", 128),
+            column("Op", 10),
+            column("Msg_type", 10),
+            column("Msg_text", 393_216),
+        ],
         out,
     ))
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use starling_apply::schema::SchemaChange;
 use starling_apply::{Catalog, Database, Table};
+use starling_log::Value;
 
 use crate::sql::ast::{AlterAction, Expr, Span, Statement, TableElement};
 use crate::sql::bind::{Binder, Scope};
@@ -304,6 +305,17 @@ fn inline(sql: &str, args: &[crate::sql::plan::Arg], text_of: &dyn Fn(&crate::sq
         out.push(c);
     }
     Ok(out)
+}
+
+/// A value as SQLite text, for [`DdlScope::inline`].
+pub fn literal_text(value: &Value) -> String {
+    match value {
+        Value::Null => "NULL".to_string(),
+        Value::Int(v) => v.to_string(),
+        Value::Real(v) => format!("{v:?}"),
+        Value::Text(t) => format!("'{}'", String::from_utf8_lossy(t).replace('\'', "''")),
+        Value::Blob(b) => format!("x'{}'", hex::encode(b)),
+    }
 }
 
 #[cfg(test)]
