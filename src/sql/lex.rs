@@ -143,8 +143,6 @@ pub struct Lexer<'a> {
     /// The token before was a name that ended right before this byte.
     after_name: usize,
     slots: u32,
-    /// The last gap held a comment.
-    pub comments: bool,
     /// An executable comment was met (run or skipped).
     pub versioned: bool,
 }
@@ -196,7 +194,6 @@ impl<'a> Lexer<'a> {
             after_dot: NONE,
             after_name: NONE,
             slots: 0,
-            comments: false,
             versioned: false,
         }
     }
@@ -267,13 +264,11 @@ impl<'a> Lexer<'a> {
         }
     }
     fn skip_line(&mut self) {
-        self.comments = true;
         let rest = &self.text[self.pos..];
         self.pos += memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
     }
     fn comment(&mut self) -> Result<(), usize> {
         let start = self.pos;
-        self.comments = true;
         if self.at(2) != b'!' {
             self.pos += 2;
             return self.skip_comment(start, false);
@@ -318,7 +313,6 @@ impl<'a> Lexer<'a> {
 
     /// The next token; `End` for ever at the end.
     pub fn next_token(&mut self) -> Token {
-        self.comments = false;
         if let Err(start) = self.skip_gap() {
             return self.bad(start);
         }

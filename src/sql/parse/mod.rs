@@ -24,6 +24,7 @@ use super::ast::{Expr, Name, Parsed, Span, Statement, TableName};
 use super::error::{Result, SqlError};
 pub use super::lex::LexMode;
 use super::lex::{Kw, Lexer, Tok, Token, decode_ident, decode_string};
+pub(in crate::sql) use primary::literal_of;
 
 /// How deep expressions and queries may nest (each level costs the parser some stack).
 const MAX_DEPTH: u32 = 200;
@@ -372,7 +373,7 @@ fn is_ident(token: Token) -> bool {
     }
 }
 
-fn utf8(bytes: Vec<u8>) -> Result<String> {
+pub(in crate::sql) fn utf8(bytes: Vec<u8>) -> Result<String> {
     String::from_utf8(bytes).map_err(|e| {
         let shown: String = e.as_bytes().iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
         SqlError::new(1300, format!("Invalid utf8mb4 character string: '{shown}'"))

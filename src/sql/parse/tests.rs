@@ -49,3 +49,51 @@ fn several_statements_one_by_one() {
     let (_, end) = parse_first(&text[rest..], LexMode::default()).unwrap();
     assert_eq!(rest + end, text.len());
 }
+
+mod corpus;
+
+/// A small generator: the tests need no good randomness, but the same one each time.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % n.max(1) as u64) as usize
+    }
+}
+
+/// Parses and scans: where both succeed, they number the same literals with the same values.
+fn check_numbering(text: &[u8]) {
+    use crate::sql::fingerprint::scan;
+    let mode = LexMode::default();
+    let mut raw = Vec::new();
+    let scanned = scan(text, mode, &mut raw);
+    let Ok(parsed) = parse_one(text, mode) else { return };
+    if scanned.is_none() {
+        return;
+    }
+    let shown = String::from_utf8_lossy(text);
+    assert_eq!(raw.len(), parsed.literals.len(), "{shown}");
+    for (literal, span) in raw.iter().zip(&parsed.literals) {
+        assert_eq!(literal.raw, &text[span.start as usize..span.end as usize], "{shown}");
+    }
+    // the tree's own literals, found through its debug form: slot by slot the value that scanning gives
+    let tree = format!("{:?}", parsed.statement);
+    for (slot, literal) in raw.iter().enumerate() {
+        if parsed.pinned.contains(&(slot as u32)) {
+            continue;
+        }
+        let value = literal.decode().unwrap_or_else(|e| panic!("{shown}: {e}"));
+        let wanted = format!("Literal {{ value: {value:?}, slot: {slot} }}");
+        assert!(tree.contains(&wanted), "{shown}: slot {slot} is not {value:?}");
+    }
+}
+
+#[test]
+fn scanning_and_parsing_number_alike() {
+    for text in include_str!("tests/accepted.sql").split(";\n") {
+        check_numbering(text.trim().as_bytes());
+    }
+}
