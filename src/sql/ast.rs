@@ -1113,7 +1113,8 @@ pub struct Parsed {
     pub statement: Statement,
     /// How many `?` it has.
     pub params: u32,
-    /// The literals of the text in order (index = `slot`): where they stand. Every literal token has a slot, also those that
+    /// The literals of the text in order (index = `slot`): where they stand, with what belongs to them (`DATE '…'`, `_latin1'…'`,
+    /// `{d '…'}`), so that this piece of the text alone parses to the same literal. Every literal token has a slot, also those that
     /// the grammar itself consumed (aliases, type lengths, separators).
     pub literals: Vec<Span>,
     /// The slots that are no `Expr::Literal`: whoever caches a plan pins them always.

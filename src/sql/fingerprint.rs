@@ -33,21 +33,20 @@ enum Prefix<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawLiteral<'a> {
     /// The token, quotes included: what pinned literals are compared by.
-    pub raw: &'a [u8],
+    pub bytes: &'a [u8],
     tok: Tok,
     plain: bool,
     prefix: Prefix<'a>,
-    mode: LexMode,
 }
 
 impl RawLiteral<'_> {
     /// What the parser makes of it.
-    pub fn decode(&self) -> Result<Literal> {
+    pub fn decode(&self, mode: LexMode) -> Result<Literal> {
         let charset = match self.prefix {
             Prefix::Charset(name) => Some(String::from_utf8_lossy(name).to_ascii_lowercase()),
             _ => None,
         };
-        let literal = literal_of(self.tok, self.raw, self.plain, charset, self.mode)?;
+        let literal = literal_of(self.tok, self.bytes, self.plain, charset, mode)?;
         let Literal::String { bytes, charset } = literal else {
             return Ok(literal);
         };
@@ -121,15 +120,13 @@ fn build<'a>(text: &'a [u8], mode: LexMode, out: &mut Vec<RawLiteral<'a>>, skele
         if token.tok.is_literal() {
             skeleton.extend_from_slice(&text[from..start]);
             from = end;
-            let raw = &text[start..end];
             let prefixed =
                 matches!(token.tok, Tok::Str) || (matches!(prefix, Prefix::Charset(_)) && matches!(token.tok, Tok::Hex | Tok::Bits));
             let literal = RawLiteral {
-                raw,
+                bytes: &text[start..end],
                 tok: token.tok,
                 plain: token.plain,
                 prefix: if prefixed { prefix } else { Prefix::None },
-                mode,
             };
             skeleton.extend([LITERAL, class(&literal)]);
             out.push(literal);
@@ -148,9 +145,9 @@ fn build<'a>(text: &'a [u8], mode: LexMode, out: &mut Vec<RawLiteral<'a>>, skele
 /// Literals of one class give the same types: a plan for one fits the other.
 fn class(literal: &RawLiteral<'_>) -> u8 {
     match literal.tok {
-        Tok::Integer => match literal.raw.len() {
+        Tok::Integer => match literal.bytes.len() {
             0..=18 => 0,
-            _ => match std::str::from_utf8(literal.raw).ok().and_then(|d| d.parse::<u64>().ok()) {
+            _ => match std::str::from_utf8(literal.bytes).ok().and_then(|d| d.parse::<u64>().ok()) {
                 Some(value) if value <= i64::MAX as u64 => 0,
                 Some(_) => 1,
                 None => 2,

@@ -376,8 +376,8 @@ impl VarTypes for Session {
 
 fn decode(raws: &[RawLiteral<'_>], slot: u32, mode: LexMode) -> Result<Literal> {
     raws.get(slot as usize)
-        .map(|r| r.decode(mode))
-        .ok_or_else(|| SqlError::internal("a literal is missing"))
+        .ok_or_else(|| SqlError::internal("a literal is missing"))?
+        .decode(mode)
 }
 
 /// Nothing but spaces, comments to nothing, and semicolons.

@@ -170,6 +170,10 @@ impl Parser<'_> {
                     self.eat_tok(Tok::Eq);
                     self.string()?;
                 }
+                Kw::NOT if self.key_not_ignored() => {
+                    self.bump();
+                    self.bump();
+                }
                 // MariaDB's word for an invisible index
                 _ if self.is_word("ignored") => {
                     key.visible = false;
@@ -183,6 +187,9 @@ impl Parser<'_> {
         }
     }
 
+    fn key_not_ignored(&self) -> bool {
+        self.source(self.peek()).eq_ignore_ascii_case(b"ignored")
+    }
     fn foreign_key(&mut self, constraint: Option<Name>) -> Result<TableElement> {
         self.bump();
         self.expect(Kw::KEY)?;

@@ -10,7 +10,6 @@ impl Parser<'_> {
     pub(super) fn create(&mut self) -> Result<Statement> {
         self.bump();
         let or_replace = self.eat_all(&[Kw::OR, Kw::REPLACE]);
-        let plain = !or_replace;
         match self.tok.kw {
             Kw::TABLE => {
                 self.bump();
@@ -28,7 +27,8 @@ impl Parser<'_> {
                 self.expect(Kw::TABLE)?;
                 self.create_table(true)
             }
-            Kw::DATABASE | Kw::SCHEMA if plain => self.create_database(),
+            Kw::DATABASE | Kw::SCHEMA if or_replace => self.refuse("CREATE OR REPLACE DATABASE"),
+            Kw::DATABASE | Kw::SCHEMA => self.create_database(),
             Kw::INDEX | Kw::UNIQUE | Kw::FULLTEXT | Kw::SPATIAL | Kw::VECTOR => self.create_index(or_replace),
             Kw::ALGORITHM | Kw::DEFINER | Kw::SQL | Kw::VIEW => self.create_view(or_replace),
             kw => match stored(kw, "CREATE") {

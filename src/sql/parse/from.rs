@@ -199,7 +199,6 @@ impl Parser<'_> {
                     self.expect_tok(Tok::Comma)?;
                 }
             }
-            self.eat_tok(Tok::Comma);
         }
         Ok(())
     }

@@ -45,6 +45,13 @@ impl Parser<'_> {
                 }
                 return Ok(Some(option("tablespace", value)));
             }
+            Kw::STORAGE => {
+                self.bump();
+                if self.eat_any(&[Kw::DISK, Kw::MEMORY]).is_none() {
+                    return Err(self.unexpected());
+                }
+                return Ok(Some(option("storage", Vec::new())));
+            }
             kw if is_option(kw) => kw.name(),
             _ if is_foreign_option(self.source(self.tok)) && self.at(Tok::Word) => {
                 let word = self.name_of(self.tok)?;

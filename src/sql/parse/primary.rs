@@ -4,7 +4,7 @@
 
 use super::expr::{OR, UNARY};
 use super::{Parser, Result, SqlError, is_ident, utf8};
-use crate::sql::ast::{Expr, Literal, NO_SLOT, Name, Query, UnaryOp};
+use crate::sql::ast::{Expr, Literal, NO_SLOT, Name, Query, Span, UnaryOp};
 use crate::sql::lex::{Kw, Tok, Token, decode_bits, decode_hex, decode_string, is_charset};
 
 /// What a pair of parentheses held.
@@ -69,7 +69,10 @@ impl Parser<'_> {
             if raw[0] == b'_' && is_charset(&raw[1..]) {
                 let charset = utf8(raw[1..].to_ascii_lowercase())?;
                 let value = self.literal_value(self.tok, Some(charset))?;
-                return Ok(self.take_literal(value));
+                let slot = self.tok.slot;
+                let literal = self.take_literal(value);
+                self.widen_literal(slot, word.start);
+                return Ok(literal);
             }
         }
         self.named(word)
@@ -110,10 +113,21 @@ impl Parser<'_> {
             b"time" | b"t" => Literal::Time(text),
             _ => Literal::Timestamp(text),
         };
-        Ok(self.take_literal(value))
+        let slot = self.tok.slot;
+        let literal = self.take_literal(value);
+        self.widen_literal(slot, word.start);
+        Ok(literal)
+    }
+    /// Makes a literal's span start earlier and end here.
+    fn widen_literal(&mut self, slot: u32, start: u32) {
+        let end = self.prev_end;
+        if let Some(span) = self.literals.get_mut(slot as usize) {
+            *span = Span { start, end };
+        }
     }
     /// `{d '…'}`, `{t '…'}`, `{ts '…'}`, `{fn expr}`, `{anything expr}`
     fn odbc(&mut self) -> Result<Expr> {
+        let start = self.tok.start;
         self.bump();
         let word = self.tok;
         if !is_ident(word) && !word.call {
@@ -121,11 +135,14 @@ impl Parser<'_> {
         }
         self.bump();
         let kind = self.source(word).to_ascii_lowercase();
-        let expr = if self.at(Tok::Str) && matches!(kind.as_slice(), b"d" | b"t" | b"ts") {
-            self.temporal(word)?
-        } else {
-            self.expr()?
-        };
+        if self.at(Tok::Str) && matches!(kind.as_slice(), b"d" | b"t" | b"ts") {
+            let slot = self.tok.slot;
+            let literal = self.temporal(word)?;
+            self.expect_tok(Tok::RBrace)?;
+            self.widen_literal(slot, start);
+            return Ok(literal);
+        }
+        let expr = self.expr()?;
         self.expect_tok(Tok::RBrace)?;
         Ok(expr)
     }

@@ -130,7 +130,8 @@ impl Parser<'_> {
         Ok(table)
     }
     fn show_create(&mut self) -> Result<ShowKind> {
-        let kw = self.tok.kw;
+        let word = self.tok;
+        let kw = word.kw;
         self.bump();
         Ok(match kw {
             Kw::TABLE => ShowKind::CreateTable(self.table_name()?),
@@ -147,7 +148,8 @@ impl Parser<'_> {
             Kw::FUNCTION => ShowKind::CreateOther("FUNCTION", self.table_name()?),
             Kw::TRIGGER => ShowKind::CreateOther("TRIGGER", self.table_name()?),
             Kw::EVENT => ShowKind::CreateOther("EVENT", self.table_name()?),
-            _ => return Err(self.syntax_at(self.prev_end.saturating_sub(1))),
+            Kw::SEQUENCE => ShowKind::CreateOther("SEQUENCE", self.table_name()?),
+            _ => return Err(self.syntax_at(word.start)),
         })
     }
     fn numbers(&mut self) -> Result<Option<(u64, u64)>> {
