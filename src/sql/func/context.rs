@@ -64,6 +64,7 @@ pub struct Warning {
 pub const WARNINGS_MAX: usize = 1024;
 
 thread_local! {
+    static FRESH: Cell<bool> = const { Cell::new(true) };
     static CONTEXT: Cell<Context> = Cell::new(Context::default());
     static WARNINGS: RefCell<(Vec<Warning>, u64)> = const { RefCell::new((Vec::new(), 0)) };
 }
@@ -79,7 +80,13 @@ impl Drop for Entered {
 
 #[must_use]
 pub fn enter(context: Context) -> Entered {
+    FRESH.set(true);
     Entered(CONTEXT.replace(context))
+}
+
+/// True once after each [`enter`]: a statement begins (seeded sequences start again).
+pub fn take_fresh() -> bool {
+    FRESH.replace(false)
 }
 
 pub fn current() -> Context {

@@ -14,13 +14,22 @@ use rusqlite::Connection;
 
 use super::types::Ty;
 
+pub mod aggregate;
 pub mod cast;
 pub mod context;
 pub mod control;
 pub mod convert;
+pub mod hash;
+pub mod json;
+pub mod misc;
+pub mod numeric;
+pub mod operator;
+pub mod pattern;
 pub mod rule;
 pub mod run;
 pub mod string;
+pub mod temporal;
+
 
 /// Which room of the manual a function belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +99,8 @@ pub enum Extra {
     Scale,
     /// The first argument's type ([`convert::spec`]).
     First,
+    /// The type in which the `Compare` arguments compare ([`convert::spec`]).
+    Compare,
 }
 
 /// Any number of arguments.
@@ -103,8 +114,9 @@ pub struct Function {
     pub family: Family,
     pub min_args: u8,
     pub max_args: u8,
-    /// The last one repeats.
+    /// The last `repeat` of them repeat.
     pub params: &'static [Kind],
+    pub repeat: u8,
     /// Type of the result from the types of the arguments (as given, before conversion).
     pub result: fn(&[Ty]) -> Ty,
     /// SQLite function that runs it (empty: written by [`Function::call`] in another way).
@@ -131,6 +143,7 @@ impl Function {
             min_args,
             max_args,
             params,
+            repeat: 1,
             result,
             sqlite,
             extra: Extra::Nothing,
@@ -141,6 +154,10 @@ impl Function {
     }
     const fn extra(mut self, extra: Extra) -> Function {
         self.extra = extra;
+        self
+    }
+    const fn repeat(mut self, repeat: u8) -> Function {
+        self.repeat = repeat;
         self
     }
     const fn volatile(mut self) -> Function {
@@ -158,7 +175,9 @@ impl Function {
 
     /// The kind of argument `index`.
     pub fn param(&self, index: usize) -> Kind {
-        self.params.get(index).or(self.params.last()).copied().unwrap_or(Kind::Any)
+        let (count, repeat) = (self.params.len(), (self.repeat as usize).max(1));
+        let at = if index < count || count < repeat { index } else { count - repeat + (index - count) % repeat };
+        self.params.get(at).or(self.params.last()).copied().unwrap_or(Kind::Any)
     }
     pub fn takes(&self, count: usize) -> bool {
         count >= self.min_args as usize && (self.max_args == MANY || count <= self.max_args as usize)
@@ -173,25 +192,19 @@ impl Function {
     }
     /// The arguments in the form the function takes.
     pub fn arguments(&self, args: &[(String, Ty)], types: &[Ty], result: &Ty) -> Vec<String> {
-        let compared: Vec<&Ty> = types
-            .iter()
-            .enumerate()
-            .filter(|(i, _)| self.param(*i) == Kind::Compare)
-            .map(|(_, t)| t)
-            .collect();
-        let compare = if compared.is_empty() {
-            None
-        } else {
-            Some(convert::comparison(&compared))
-        };
+        let compare = self.comparison(types);
         args.iter()
             .enumerate()
-            .map(|(index, (sql, ty))| match (self.param(index), &compare) {
-                (Kind::Common, _) => convert::to_type(sql, ty, result),
-                (Kind::Compare, Some(compare)) => convert::to_type(sql, ty, compare),
-                (kind, _) => convert::to_kind(sql, ty, kind).0,
+            .map(|(index, (sql, ty))| match self.param(index) {
+                Kind::Common => convert::to_type(sql, ty, result),
+                Kind::Compare => convert::to_type(sql, ty, &compare),
+                kind => convert::to_kind(sql, ty, kind).0,
             })
             .collect()
+    }
+    fn comparison(&self, types: &[Ty]) -> Ty {
+        let compared: Vec<&Ty> = types.iter().enumerate().filter(|(i, _)| self.param(*i) == Kind::Compare).map(|(_, t)| t).collect();
+        convert::comparison(&compared)
     }
     /// The call's SQLite text; `args` already converted, `types` as they were before.
     pub fn call(&self, args: &[String], types: &[Ty], result: &Ty) -> String {
@@ -205,12 +218,8 @@ impl Function {
             Extra::Collation => out += &format!("{comma}{}", convert::literal(&self.collation(types))),
             Extra::Result => out += &format!("{comma}{}", convert::literal(&convert::spec(&result.ty))),
             Extra::Scale => out += &format!("{comma}{}", result.ty.decimals.unwrap_or(0)),
-            Extra::First => {
-                out += &format!(
-                    "{comma}{}",
-                    types.first().map_or("''".to_string(), |t| convert::literal(&convert::spec(&t.ty)))
-                )
-            }
+            Extra::First => out += &format!("{comma}{}", types.first().map_or("''".to_string(), |t| convert::literal(&convert::spec(&t.ty)))),
+            Extra::Compare => out += &format!("{comma}{}", convert::literal(&convert::spec(&self.comparison(types).ty))),
         }
         out.push(')');
         out
@@ -228,7 +237,18 @@ impl Function {
 }
 
 /// All functions, by family.
-static FAMILIES: &[&[Function]] = &[control::FUNCTIONS, string::FUNCTIONS];
+static FAMILIES: &[&[Function]] = &[
+    operator::FUNCTIONS,
+    control::FUNCTIONS,
+    string::FUNCTIONS,
+    pattern::FUNCTIONS,
+    numeric::FUNCTIONS,
+    temporal::FUNCTIONS,
+    json::FUNCTIONS,
+    hash::FUNCTIONS,
+    misc::FUNCTIONS,
+    aggregate::FUNCTIONS,
+];
 
 /// All rows of the table.
 pub fn functions() -> impl Iterator<Item = &'static Function> {
@@ -243,10 +263,21 @@ pub fn lookup(name: &str) -> Option<&'static Function> {
 
 /// Registers everything that lowered SQL may call, collations excepted (`starling_apply::collate`).
 pub fn register(connection: &Connection) -> rusqlite::Result<()> {
-    for bodies in [control::BODIES, string::BODIES, convert::BODIES] {
-        for body in bodies {
-            body.register(connection)?;
-        }
+    let families = [
+        operator::BODIES,
+        control::BODIES,
+        pattern::BODIES,
+        numeric::BODIES,
+        hash::BODIES,
+        misc::BODIES,
+        convert::BODIES,
+    ];
+    let split = string::BODIES.iter().chain(temporal::BODIES).chain(json::BODIES);
+    for body in families.iter().chain(split).flat_map(|bodies| bodies.iter()) {
+        body.register(connection)?;
     }
-    Ok(())
+    aggregate::register(connection)
 }
+
+#[cfg(test)]
+mod tests;

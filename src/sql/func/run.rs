@@ -54,6 +54,11 @@ impl<'b> Args<'_, 'b> {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+    /// Was the statement interrupted?
+    pub fn is_interrupted(&self) -> bool {
+        // SAFETY: the connection runs this very call, so it is alive and used by this thread alone.
+        unsafe { self.0.get_connection().is_ok_and(|c| c.is_interrupted()) }
+    }
     /// NULL when there is no such argument.
     pub fn get(&self, index: usize) -> ValueRef<'_> {
         if index < self.0.len() {
