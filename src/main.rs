@@ -1,5 +1,5 @@
 //! The binary: parses the command line and runs one command.
 
-fn main() {
-    println!("{}", env!("CARGO_PKG_VERSION"));
+fn main() -> std::process::ExitCode {
+    starling::cli::main()
 }
