@@ -8,9 +8,11 @@ use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
+use starling_apply::engine::OnConnect;
 use starling_apply::{Engine, EngineOptions};
 use starling_log::{Log, LogOptions};
 use tokio::net::{TcpListener, TcpSocket};
@@ -20,6 +22,9 @@ use tokio::sync::watch;
 use crate::cluster::{Cluster, Settings};
 use crate::config::Config;
 use crate::http::{self, Inner, Progress};
+use crate::sql::Server;
+use crate::sql::session::provider::Hooks;
+use crate::sql::vars::{self, Facts, SessionVars, VarValue};
 
 /// How long open HTTP answers are waited for at shutdown.
 const HTTP_DRAIN: Duration = Duration::from_secs(5);
@@ -186,6 +191,8 @@ impl Node {
             tracing::warn!("without --cluster-secret HTTP on {http_addr} answers only on loopback");
         }
         let progress = Arc::new(Progress::default());
+        let hooks = Hooks::new();
+        let counted = Arc::new(OnceLock::new());
         let app = Arc::new(Inner {
             cluster: cluster.clone(),
             progress: progress.clone(),
@@ -194,14 +201,17 @@ impl Node {
             mysql_addr,
             names: Default::default(),
             feeds: Default::default(),
-            more_metrics: Arc::new(|_| {}),
+            on_connect: Hooks::new().on_connect(),
+            more_metrics: statements(counted.clone()),
         });
         let http = http::serve(sockets.http, app);
         cluster.settle().await.map_err(failed)?;
-        let engine = open_engine(&config.data_dir, &cluster, progress).await?;
+        let engine = open_engine(&config.data_dir, &cluster, progress, hooks.on_connect()).await?;
         let generated = attach(config, &cluster, &engine).await?;
         let cluster_tasks = cluster.run().map_err(failed)?;
-        let server = crate::sql::Server::new(engine.clone(), cluster.clone(), &config.variables).map_err(failed)?;
+        let server = sql_server(config, &engine, &cluster, mysql_addr)?;
+        hooks.attach(&server);
+        counted.set(Arc::downgrade(&server)).map_err(|_| failed("two servers"))?;
         admitted(&cluster).await;
         let listener = sockets
             .mysql
@@ -248,7 +258,12 @@ fn advertised(bound: SocketAddr, host: &str) -> String {
     }
 }
 
-async fn open_engine(data_dir: &Path, cluster: &Arc<Cluster>, progress: Arc<Progress>) -> Result<Arc<Engine>, StartError> {
+async fn open_engine(
+    data_dir: &Path,
+    cluster: &Arc<Cluster>,
+    progress: Arc<Progress>,
+    on_connect: OnConnect,
+) -> Result<Arc<Engine>, StartError> {
     let began = Instant::now();
     let told = parking_lot::Mutex::new(began);
     let on_progress = move |done: u64, all: u64| {
@@ -262,7 +277,7 @@ async fn open_engine(data_dir: &Path, cluster: &Arc<Cluster>, progress: Arc<Prog
     let options = EngineOptions {
         dir: data_dir.join("db"),
         origin: cluster.origins().map(|o| o[0]),
-        on_connect: crate::sql::on_connect(),
+        on_connect,
         full_row_image: true,
         on_progress: Some(Arc::new(on_progress)),
     };
@@ -273,6 +288,55 @@ async fn open_engine(data_dir: &Path, cluster: &Arc<Cluster>, progress: Arc<Prog
         .map_err(failed)?;
     tracing::debug!(took_ms = began.elapsed().as_millis() as u64, "tables are open");
     Ok(engine)
+}
+
+/// What all MySQL sessions share, with the `[variables]` of the configuration as global values.
+fn sql_server(config: &Config, engine: &Arc<Engine>, cluster: &Arc<Cluster>, mysql_addr: SocketAddr) -> Result<Arc<Server>, StartError> {
+    let facts = Facts {
+        hostname: config.node_name.clone(),
+        port: mysql_addr.port(),
+        datadir: config.data_dir.display().to_string(),
+        bind_address: mysql_addr.ip().to_string(),
+        server_id: cluster.server_id(),
+        server_uuid: cluster.server_uuid(),
+        ..Facts::default()
+    };
+    let server = Server::new(engine.clone(), cluster.clone(), &facts);
+    let mut globals = SessionVars::new(server.globals.clone());
+    for (name, value) in &config.variables {
+        let typed = match (value.parse::<u64>(), value.parse::<i64>()) {
+            (Ok(number), _) => VarValue::UInt(number),
+            (_, Ok(number)) => VarValue::Int(number),
+            _ => VarValue::text(value),
+        };
+        let set = vars::find(name).and_then(|index| globals.set_global(index, Some(typed)));
+        set.map_err(|e| StartError(format!("variables.{name}: {}", e.message)))?;
+    }
+    Ok(server)
+}
+
+/// Statements in the metrics; the server comes to be after HTTP.
+fn statements(server: Arc<OnceLock<Weak<Server>>>) -> http::metrics::More {
+    Arc::new(move |text| {
+        let Some(server) = server.get().and_then(Weak::upgrade) else { return };
+        let counters = &server.counters;
+        text.metric("starling_statements_total", "counter", "Statements, by kind.");
+        for (kind, counter) in [
+            ("select", &counters.selects),
+            ("insert", &counters.inserts),
+            ("update", &counters.updates),
+            ("delete", &counters.deletes),
+            ("begin", &counters.begins),
+            ("commit", &counters.commits),
+            ("rollback", &counters.rollbacks),
+            ("other", &counters.others),
+        ] {
+            text.sample("starling_statements_total", &[("kind", &kind)], counter.load(Ordering::Relaxed));
+        }
+        text.counter("starling_questions_total", "Statements that clients sent.", counters.questions.load(Ordering::Relaxed));
+        text.counter("starling_statement_errors_total", "Statements answered with an error.", counters.errors.load(Ordering::Relaxed));
+        text.gauge("starling_connections", "MySQL clients connected.", server.registry.list().len());
+    })
 }
 
 /// Members and accounts; returns the root password if one was made up.

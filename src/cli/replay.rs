@@ -4,8 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use starling_apply::engine::OnConnect;
 use starling_apply::{Engine, EngineOptions};
 use starling_log::{Log, LogOptions};
+
+use crate::sql::session::provider::Hooks;
 
 use super::{Outcome, complain, print_json};
 
@@ -68,11 +71,16 @@ pub fn open_engine(log: &Arc<Log>, dir: &Path) -> Result<Arc<Engine>, String> {
     let options = EngineOptions {
         dir: dir.to_owned(),
         origin: None,
-        on_connect: crate::sql::on_connect(),
+        on_connect: on_connect(),
         full_row_image: true,
         on_progress: Some(progress("replaying")),
     };
     Engine::open(options, log.clone()).map_err(|e| e.to_string())
+}
+
+/// MySQL's functions for the connections of tables that no server stands behind.
+pub fn on_connect() -> OnConnect {
+    Hooks::new().on_connect()
 }
 
 /// Says how far it is, a few times a second at most.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use starling_apply::digest::Report;
 
 use super::client::{Key, Lines, Node, block_on, encode};
-use super::replay::{open_engine, open_log, progress};
+use super::replay::{on_connect, open_engine, open_log, progress};
 use super::{Outcome, complain, print_json};
 use crate::config::DEFAULT_HTTP_ADDR;
 use crate::http::state::{against_log, differing_tables};
@@ -68,7 +68,7 @@ pub fn run(flags: &Flags) -> Outcome {
 fn offline(flags: &Flags, dir: &std::path::Path) -> Outcome {
     let compared = open_log(dir).and_then(|log| {
         let engine = open_engine(&log, &dir.join("db"))?;
-        let compared = against_log(&engine, &dir.join("verify"), progress("folding the log"));
+        let compared = against_log(&engine, &dir.join("verify"), on_connect(), progress("folding the log"));
         engine.close();
         compared
     });

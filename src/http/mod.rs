@@ -41,6 +41,8 @@ pub struct Inner {
     pub mysql_addr: SocketAddr,
     pub names: changes::names::Names,
     pub feeds: changes::Feeds,
+    /// For the connections of a fold made on request.
+    pub on_connect: starling_apply::engine::OnConnect,
     /// More of the status than this room can know (sessions, statements …), as lines of Prometheus' text.
     pub more_metrics: metrics::More,
 }

@@ -10,6 +10,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 use starling_apply::digest::{self, Report};
+use starling_apply::engine::OnConnect;
 use starling_apply::{Engine, EngineOptions};
 use starling_log::VersionVector;
 
@@ -88,12 +89,13 @@ pub async fn verify(_: Admin, State(app): State<App>) -> Result<Response, Failur
         .ok_or_else(|| Failure::not_now("this node is starting"))?
         .clone();
     let dir = app.data_dir.join("verify");
+    let on_connect = app.on_connect.clone();
     let (lines, received) = tokio::sync::mpsc::channel::<String>(64);
     tokio::task::spawn_blocking(move || {
         let progress = lines.clone();
         // A reader that is gone, or slow, misses progress, not the result.
         let say = move |done: u64, of: u64| drop(progress.try_send(json!({"done": done, "all": of}).to_string()));
-        let line = match against_log(&engine, &dir, Arc::new(say)) {
+        let line = match against_log(&engine, &dir, on_connect, Arc::new(say)) {
             Ok(result) => result,
             Err(reason) => json!({"error": "verify", "message": reason}),
         };
@@ -112,7 +114,7 @@ pub async fn verify(_: Admin, State(app): State<App>) -> Result<Response, Failur
 type Progress = Arc<dyn Fn(u64, u64) + Send + Sync>;
 
 /// Compares the tables with a fresh fold of the log, made in `dir` (which is removed before and after).
-pub fn against_log(engine: &Arc<Engine>, dir: &std::path::Path, progress: Progress) -> Result<Value, String> {
+pub fn against_log(engine: &Arc<Engine>, dir: &std::path::Path, on_connect: OnConnect, progress: Progress) -> Result<Value, String> {
     let clear = || match std::fs::remove_dir_all(dir) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(format!("cannot clear {}: {e}", dir.display())),
         _ => Ok(()),
@@ -122,7 +124,7 @@ pub fn against_log(engine: &Arc<Engine>, dir: &std::path::Path, progress: Progre
         EngineOptions {
             dir: dir.to_owned(),
             origin: None,
-            on_connect: Arc::new(|_, _| Ok(())),
+            on_connect,
             full_row_image: true,
             on_progress: Some(progress),
         },
