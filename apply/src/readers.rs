@@ -1,15 +1,166 @@
 //! Readers: pooled read-only connections; pinned snapshots behind the gate.
+//!
+//! Promises: a reader never blocks a write nor the reverse; a snapshot over several databases shows each transaction whole or
+//! not at all. Must not know: what is read.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rusqlite::Connection;
+
+use crate::engine::files::{self, Attached, Files};
+use crate::engine::{ApplyError, Role};
+
+/// Idle readers kept; those beyond are closed on return.
+const IDLE_READERS: usize = 32;
+
+/// Orders commits and snapshots. A commit of one database holds the shared side; a commit of several, and the opening of a
+/// snapshot over several, the exclusive one, for as long as SQLite takes to switch.
+#[derive(Default)]
+pub struct Gate {
+    lock: RwLock<()>,
+    /// A commit of several databases is under way.
+    switching: AtomicBool,
+}
+
+pub struct Exclusive<'a> {
+    gate: &'a Gate,
+    _guard: RwLockWriteGuard<'a, ()>,
+}
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        self.gate.switching.store(false, Ordering::Release);
+    }
+}
+
+impl Gate {
+    pub fn shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.lock.read()
+    }
+    pub fn exclusive(&self) -> Exclusive<'_> {
+        let guard = self.lock.write();
+        self.switching.store(true, Ordering::Release);
+        Exclusive {
+            gate: self,
+            _guard: guard,
+        }
+    }
+    /// Waits while a commit of several databases is half done: whoever saw one half in an earlier statement sees the other now.
+    #[inline]
+    pub fn pass(&self) {
+        if self.switching.load(Ordering::Acquire) {
+            drop(self.lock.read());
+        }
+    }
+}
+
+/// The idle connections.
+#[derive(Default)]
+pub struct Pool {
+    idle: Mutex<Vec<Attached>>,
+}
+
+impl Pool {
+    fn take(&self, files: &Files) -> rusqlite::Result<Attached> {
+        let idle = self.idle.lock().pop();
+        match idle {
+            Some(conn) => Ok(conn),
+            None => files.connect(Role::Read),
+        }
+    }
+    fn put(&self, conn: Attached) {
+        let mut idle = self.idle.lock();
+        if idle.len() < IDLE_READERS {
+            idle.push(conn);
+        }
+    }
+    pub fn clear(&self) {
+        self.idle.lock().clear();
+    }
+}
 
 /// A read-only connection, back to the pool when dropped.
 pub struct Reader {
-    // lane helper: fields
+    /// Some until dropped.
+    conn: Option<Attached>,
+    pool: Arc<Pool>,
+    pinned: bool,
+    /// Stands in where `conn` is gone, which no caller can see.
+    _private: (),
+}
+
+impl Reader {
+    pub(crate) fn open(pool: &Arc<Pool>, files: &Files, gate: &Gate, dbs: &[&str]) -> Result<Reader, ApplyError> {
+        let mut reader = Reader::unpinned(pool, files)?;
+        reader.attach(files, dbs)?;
+        if dbs.len() > 1 {
+            reader.pin(gate, dbs)?;
+        } else {
+            gate.pass();
+        }
+        Ok(reader)
+    }
+
+    pub(crate) fn unpinned(pool: &Arc<Pool>, files: &Files) -> Result<Reader, ApplyError> {
+        let mut conn = pool.take(files)?;
+        conn.refresh(files)?;
+        Ok(Reader {
+            conn: Some(conn),
+            pool: Arc::clone(pool),
+            pinned: false,
+            _private: (),
+        })
+    }
+
+    pub(crate) fn attach(&mut self, files: &Files, dbs: &[&str]) -> Result<(), ApplyError> {
+        let Some(conn) = &mut self.conn else {
+            return Ok(());
+        };
+        for db in dbs {
+            if !conn.need(files, db)? {
+                return Err(ApplyError::NoDatabase((*db).to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens one snapshot over `dbs`, which are attached.
+    pub(crate) fn pin(&mut self, gate: &Gate, dbs: &[&str]) -> Result<(), ApplyError> {
+        let _exclusive = gate.exclusive();
+        self.pin_inside(dbs)
+    }
+
+    /// The same for callers that hold the gate.
+    pub(crate) fn pin_inside(&mut self, dbs: &[&str]) -> Result<(), ApplyError> {
+        files::run(self, "BEGIN")?;
+        self.pinned = true;
+        for db in dbs {
+            files::touch(self, db)?;
+        }
+        Ok(())
+    }
 }
 
 impl std::ops::Deref for Reader {
     type Target = Connection;
     fn deref(&self) -> &Connection {
-        todo!("lane helper")
+        match &self.conn {
+            Some(conn) => conn,
+            None => unreachable!("a reader has its connection until it is dropped"),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let Some(conn) = self.conn.take() else {
+            return;
+        };
+        if (self.pinned || !conn.is_autocommit()) && files::run(&conn, "ROLLBACK").is_err() {
+            return;
+        }
+        self.pool.put(conn);
     }
 }
