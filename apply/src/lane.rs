@@ -2,12 +2,27 @@
 //!
 //! Promises: statements of a group see each other's kept effects; what is acknowledged is in the log (law 3) and in the file
 //! (law 5). See `engine` for the door.
+//!
+//! Reading order: this page (what a job sees) → `work` (jobs without their types) → `desk` (the try connection: run captured,
+//! keep, undo, settle) → `group` (autocommit jobs share an fsync) → `interactive` (an open transaction holds the lane) →
+//! `runner` (the thread). The apply connection is `engine::file`'s: whoever has the lane parked may use it.
+
+pub(crate) mod autos;
+pub(crate) mod desk;
+mod group;
+mod interactive;
+pub(crate) mod runner;
+pub(crate) mod work;
 
 use rusqlite::Connection;
 use starling_log::Changes;
 
+use crate::capture::Position;
 use crate::catalog::Catalog;
-use crate::engine::{Committed, WriteError};
+use desk::Bench;
+
+pub use interactive::Interactive;
+pub use autos::AutoBlock;
 
 /// A job runs on the lane's thread inside a savepoint.
 pub type Job<T, E> = Box<dyn FnMut(&mut Try<'_>) -> Result<T, E> + Send>;
@@ -16,8 +31,7 @@ pub type Job<T, E> = Box<dyn FnMut(&mut Try<'_>) -> Result<T, E> + Send>;
 pub struct Try<'a> {
     pub connection: &'a Connection,
     pub catalog: &'a Catalog,
-    #[allow(dead_code)]
-    inner: &'a mut (),
+    pub(crate) bench: &'a mut Bench,
 }
 
 /// What the statements of this job did so far, counted as MySQL counts.
@@ -31,38 +45,7 @@ pub struct Counts {
     pub deleted: u64,
 }
 
-impl Try<'_> {
-    /// Counts of row changes captured since `mark` (depth 0 only: not by cascades and triggers).
-    pub fn counts_since(&self, mark: Mark) -> Counts {
-        let _ = mark;
-        todo!("lane helper")
-    }
-    /// Position in the capture, for `counts_since` and `rollback_to`.
-    pub fn mark(&mut self) -> Mark {
-        todo!("lane helper")
-    }
-    /// The next AUTO_INCREMENT number of a table (by id), and the counter moves on.
-    pub fn next_auto(&mut self, table: u64) -> i64 {
-        let _ = table;
-        todo!("lane helper")
-    }
-    /// An explicit number pushes the counter.
-    pub fn push_auto(&mut self, table: u64, value: i64) {
-        let _ = (table, value);
-        todo!("lane helper")
-    }
-    /// The next hidden key of a table without a primary key.
-    pub fn next_hidden(&mut self, table: u64) -> i64 {
-        let _ = table;
-        todo!("lane helper")
-    }
-    /// Runs `f` inside a savepoint; on `Err` its SQLite effects and its captured changes are undone together.
-    pub fn savepoint<T, E>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
-        let _ = f;
-        todo!("lane helper")
-    }
-}
-
+/// A position in the capture of the running job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(pub usize);
 
@@ -71,37 +54,56 @@ pub struct Kept {
     pub changes: Changes,
 }
 
-/// An explicit transaction holding its lanes.
-pub struct Interactive {
-    // lane helper: fields
-}
-
-impl Interactive {
-    /// Runs one statement's job inside the transaction; on `Err` the statement alone is rolled back.
-    pub fn run<T: Send + 'static, E: Send + 'static>(
-        &mut self,
-        job: Job<T, E>,
-    ) -> impl Future<Output = Result<T, WriteError<E>>> + Send + use<T, E> {
-        let _ = job;
-        std::future::ready(todo!("lane helper"))
+impl Try<'_> {
+    /// Counts of row changes captured since `mark` (depth 0 only: not by cascades and triggers).
+    pub fn counts_since(&self, mark: Mark) -> Counts {
+        let now = self.bench.capture.position().counts;
+        let then = self.bench.marks.get(mark.0).map_or_else(Counts::default, |p| p.counts);
+        Counts {
+            inserted: now.inserted.saturating_sub(then.inserted),
+            updated: now.updated.saturating_sub(then.updated),
+            matched: now.matched.saturating_sub(then.matched),
+            deleted: now.deleted.saturating_sub(then.deleted),
+        }
     }
-    /// SAVEPOINT name / ROLLBACK TO name / RELEASE name.
-    pub fn savepoint(&mut self, name: &str) -> impl Future<Output = Result<(), WriteError<()>>> + Send + use<> {
-        let _ = name;
-        std::future::ready(todo!("lane helper"))
+    /// Position in the capture, for `counts_since`.
+    pub fn mark(&mut self) -> Mark {
+        self.bench.marks.push(self.bench.capture.position());
+        Mark(self.bench.marks.len() - 1)
     }
-    pub fn rollback_to(&mut self, name: &str) -> impl Future<Output = Result<bool, WriteError<()>>> + Send + use<> {
-        let _ = name;
-        std::future::ready(todo!("lane helper"))
+    /// The next AUTO_INCREMENT number of a table (by id), and the counter moves on. Past this node's range it is a number that
+    /// the column's type cannot hold.
+    pub fn next_auto(&mut self, table: u64) -> i64 {
+        self.bench.next_auto(self.connection, self.catalog, table)
     }
-    pub fn release(&mut self, name: &str) -> impl Future<Output = Result<bool, WriteError<()>>> + Send + use<> {
-        let _ = name;
-        std::future::ready(todo!("lane helper"))
+    /// An explicit number pushes the counter.
+    pub fn push_auto(&mut self, table: u64, value: i64) {
+        self.bench.push_auto(self.connection, self.catalog, table, value);
     }
-    pub fn commit(self) -> impl Future<Output = Result<Committed, WriteError<()>>> + Send + use<> {
-        std::future::ready(todo!("lane helper"))
+    /// The next hidden key of a table without a primary key.
+    pub fn next_hidden(&mut self, table: u64) -> i64 {
+        self.bench.next_hidden(self.connection, self.catalog, table)
     }
-    pub fn rollback(self) -> impl Future<Output = ()> + Send + use<> {
-        std::future::ready(todo!("lane helper"))
+    /// To be called before a statement reads databases that the transaction does not hold: they are pinned at one common
+    /// snapshot. Theirs is as new as this call for an autocommit job; an open transaction keeps its first one.
+    pub fn reads(&mut self, dbs: &[&str]) -> rusqlite::Result<()> {
+        self.bench.pin(self.connection, dbs)
+    }
+    /// Runs `f` inside a savepoint; on `Err` its SQLite effects and its captured changes are undone together.
+    pub fn savepoint<T, E>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
+        let position: Position = self.bench.capture.position();
+        if let Err(error) = desk::savepoint(self.connection) {
+            self.bench.spoil(&error);
+            return f(self);
+        }
+        let result = f(self);
+        let undo = result.is_err();
+        if undo {
+            self.bench.capture.truncate(position);
+        }
+        if let Err(error) = desk::end_savepoint(self.connection, undo) {
+            self.bench.spoil(&error);
+        }
+        result
     }
 }

@@ -3,6 +3,7 @@
 //! Promises: a reader never blocks a write nor the reverse; a snapshot over several databases shows each transaction whole or
 //! not at all. Must not know: what is read.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -83,12 +84,10 @@ impl Pool {
 
 /// A read-only connection, back to the pool when dropped.
 pub struct Reader {
-    /// Some until dropped.
-    conn: Option<Attached>,
+    /// Taken in `drop` and nowhere else.
+    conn: ManuallyDrop<Attached>,
     pool: Arc<Pool>,
     pinned: bool,
-    /// Stands in where `conn` is gone, which no caller can see.
-    _private: (),
 }
 
 impl Reader {
@@ -107,19 +106,15 @@ impl Reader {
         let mut conn = pool.take(files)?;
         conn.refresh(files)?;
         Ok(Reader {
-            conn: Some(conn),
+            conn: ManuallyDrop::new(conn),
             pool: Arc::clone(pool),
             pinned: false,
-            _private: (),
         })
     }
 
     pub(crate) fn attach(&mut self, files: &Files, dbs: &[&str]) -> Result<(), ApplyError> {
-        let Some(conn) = &mut self.conn else {
-            return Ok(());
-        };
         for db in dbs {
-            if !conn.need(files, db)? {
+            if !self.conn.need(files, db)? {
                 return Err(ApplyError::NoDatabase((*db).to_owned()));
             }
         }
@@ -146,18 +141,14 @@ impl Reader {
 impl std::ops::Deref for Reader {
     type Target = Connection;
     fn deref(&self) -> &Connection {
-        match &self.conn {
-            Some(conn) => conn,
-            None => unreachable!("a reader has its connection until it is dropped"),
-        }
+        &self.conn
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        let Some(conn) = self.conn.take() else {
-            return;
-        };
+        // SAFETY: `drop` runs once, and nothing uses the field after it.
+        let conn = unsafe { ManuallyDrop::take(&mut self.conn) };
         if (self.pinned || !conn.is_autocommit()) && files::run(&conn, "ROLLBACK").is_err() {
             return;
         }

@@ -14,6 +14,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, FileControl, OpenFlags};
 
 use super::{OnConnect, Role};
+use crate::physical::quote;
 
 /// Prepared statements kept by each connection.
 const STATEMENT_CACHE: usize = 512;
@@ -152,7 +153,6 @@ impl Files {
                 Ok(())
             }))?;
         }
-        crate::collate::register(&conn)?;
         (self.on_connect)(&conn, role)?;
         Ok(Attached {
             conn,
@@ -236,7 +236,7 @@ impl Attached {
         let uri = format!("file:{}?mode={mode}", uri_path(&file.path));
         self.conn.execute("ATTACH ?1 AS ?2", [uri.as_str(), name])?;
         self.attached.push((name.to_owned(), file.id));
-        let schema = quoted(name);
+        let schema = quote(name);
         let cache = if self.role == Role::Read { READ_CACHE_KIB } else { WRITE_CACHE_KIB };
         // Set for each attached file: the default would be an fsync on every commit.
         self.conn
@@ -265,7 +265,7 @@ impl Attached {
 
 /// Opens a read transaction on one attached database (inside BEGIN).
 pub fn touch(conn: &Connection, name: &str) -> rusqlite::Result<()> {
-    let mut statement = conn.prepare_cached(&format!("SELECT 1 FROM {}.sqlite_schema LIMIT 1", quoted(name)))?;
+    let mut statement = conn.prepare_cached(&format!("SELECT 1 FROM {}.sqlite_schema LIMIT 1", quote(name)))?;
     statement.query([])?.next()?;
     Ok(())
 }
@@ -292,10 +292,6 @@ pub fn delete(path: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-pub fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 fn uri_path(path: &Path) -> String {

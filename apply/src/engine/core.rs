@@ -1,0 +1,357 @@
+//! What the threads of the engine share: log, catalog, files, lanes, gate, progress.
+//!
+//! Promises: nothing becomes visible in one file of several before it does in all (the gate); nothing is published before it is
+//! visible. Must not know: who asks.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use crossbeam::channel::{Receiver, Sender, unbounded};
+use parking_lot::{Mutex, MutexGuard};
+use starling_log::{AppendError, Draft, Entry, Log, Origin, Place, VersionVector};
+
+use super::checkpoint::WAL_WAIT_PAGES;
+use super::file::FileSide;
+use super::files::Files;
+use super::intake::Intake;
+use super::progress::Progress;
+use super::system::System;
+use crate::catalog::{Catalog, Database};
+use crate::lane::autos::Autos;
+use crate::lane::runner::{Command, Runner};
+use crate::lane::work::{Failure, Ticket};
+use crate::materialize::{EntrySource, FoldError};
+use crate::readers::{Gate, Pool};
+
+/// A database's lane, seen from outside.
+pub(crate) struct Lane {
+    pub name: String,
+    pub id: u64,
+    queue: Sender<Command>,
+    waiting: Arc<AtomicUsize>,
+    /// Grows with every commit to the file: each connection's fold finds out that the other one wrote.
+    epoch: AtomicU64,
+    /// The applied vector as the file holds it.
+    stored: Mutex<VersionVector>,
+    file: Mutex<FileSide>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Lane {
+    /// A lane that is gone drops the command, and with it the way to answer.
+    pub fn send(&self, command: Command) {
+        let _ = self.queue.send(command);
+    }
+    pub fn ticket(&self) -> Option<Ticket> {
+        Ticket::take(&self.waiting)
+    }
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Acquire)
+    }
+    /// The file was committed with that vector.
+    pub fn committed(&self, applied: &VersionVector) -> u64 {
+        self.stored.lock().clone_from(applied);
+        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+    }
+    pub fn stored(&self) -> VersionVector {
+        self.stored.lock().clone()
+    }
+    /// Only for whoever holds the lane.
+    pub fn file(&self) -> MutexGuard<'_, FileSide> {
+        self.file.lock()
+    }
+    pub fn stop(&self, why: Failure) {
+        self.send(Command::Stop(why));
+        let thread = self.thread.lock().take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!(db = self.name, "the lane's thread panicked");
+        }
+    }
+}
+
+pub(crate) struct Core {
+    pub log: Arc<Log>,
+    /// The log's identity: files made from another one are not trusted.
+    pub identity: Vec<u8>,
+    pub files: Files,
+    pub gate: Gate,
+    pub pool: Arc<Pool>,
+    pub progress: Progress,
+    pub autos: Mutex<Autos>,
+    pub full_row_image: bool,
+    pub system: Mutex<System>,
+    pub intake: Mutex<Intake>,
+    /// One schema change at a time.
+    pub ddl: Mutex<()>,
+    pub closed: AtomicBool,
+    catalog: ArcSwap<Catalog>,
+    lanes: ArcSwap<BTreeMap<String, Arc<Lane>>>,
+    /// 0: not admitted yet (no origin has that number).
+    origin: AtomicU32,
+    control_feeds: Mutex<Vec<Sender<Arc<Entry>>>>,
+}
+
+/// What `Core::new` is made of.
+pub(crate) struct Parts {
+    pub log: Arc<Log>,
+    pub identity: Vec<u8>,
+    pub files: Files,
+    pub applied: VersionVector,
+    pub system: System,
+    pub intake: Intake,
+    pub catalog: Catalog,
+    pub full_row_image: bool,
+}
+
+impl Core {
+    pub fn new(parts: Parts) -> Arc<Core> {
+        Arc::new(Core {
+            log: parts.log,
+            identity: parts.identity,
+            files: parts.files,
+            gate: Gate::default(),
+            pool: Arc::default(),
+            progress: Progress::new(parts.applied),
+            autos: Mutex::default(),
+            full_row_image: parts.full_row_image,
+            system: Mutex::new(parts.system),
+            intake: Mutex::new(parts.intake),
+            ddl: Mutex::new(()),
+            closed: AtomicBool::new(false),
+            catalog: ArcSwap::from_pointee(parts.catalog),
+            lanes: ArcSwap::default(),
+            origin: AtomicU32::new(0),
+            control_feeds: Mutex::default(),
+        })
+    }
+
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+    pub fn origin(&self) -> Option<Origin> {
+        Origin::try_from(self.origin.load(Ordering::Acquire)).ok().filter(|o| *o != 0)
+    }
+    pub fn set_origin(&self, origin: Origin) {
+        self.origin.store(u32::from(origin), Ordering::Release);
+        let mut autos = self.autos.lock();
+        let block = crate::lane::AutoBlock::of_origin(origin);
+        if autos.block() != crate::lane::AutoBlock::Lower || block != crate::lane::AutoBlock::Whole {
+            autos.set_block(block);
+        }
+    }
+
+    pub fn lane(&self, name: &str) -> Option<Arc<Lane>> {
+        self.lanes.load().get(name).cloned()
+    }
+    pub fn lane_by_id(&self, id: u64) -> Option<Arc<Lane>> {
+        self.lanes.load().values().find(|l| l.id == id).cloned()
+    }
+    pub fn lanes(&self) -> Arc<BTreeMap<String, Arc<Lane>>> {
+        self.lanes.load_full()
+    }
+    /// Starts the lane of a database whose file is open.
+    pub fn start_lane(self: &Arc<Core>, name: &str, id: u64, file: FileSide, stored: VersionVector) -> std::io::Result<()> {
+        let (queue, commands) = unbounded();
+        let lane = Arc::new(Lane {
+            name: name.to_owned(),
+            id,
+            queue,
+            waiting: Arc::default(),
+            epoch: AtomicU64::new(1),
+            stored: Mutex::new(stored),
+            file: Mutex::new(file),
+            thread: Mutex::new(None),
+        });
+        let runner = Runner::new(Arc::clone(self), Arc::clone(&lane), commands);
+        let thread = std::thread::Builder::new()
+            .name(format!("lane {name}"))
+            .spawn(move || runner.run())?;
+        *lane.thread.lock() = Some(thread);
+        self.lanes.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            new.insert(name.to_owned(), Arc::clone(&lane));
+            new
+        });
+        Ok(())
+    }
+    pub fn forget_lane(&self, name: &str) {
+        self.lanes.rcu(|old| {
+            let mut new = BTreeMap::clone(old);
+            new.remove(name);
+            new
+        });
+    }
+    /// The catalog with one database replaced (or, with `None`, gone), one version on.
+    pub fn change_catalog(&self, name: &str, database: Option<Arc<Database>>) {
+        self.catalog.rcu(|old| {
+            let mut new = Catalog::clone(old);
+            new.version += 1;
+            match &database {
+                Some(d) => drop(new.databases.insert(name.to_owned(), Arc::clone(d))),
+                None => drop(new.databases.remove(name)),
+            }
+            new
+        });
+    }
+
+    /// Appends this node's own entries; durable on return.
+    pub fn append(&self, drafts: Vec<Draft>) -> Result<Vec<Arc<Entry>>, AppendError> {
+        let Some(origin) = self.origin() else {
+            return Err(AppendError::Clock("this node has not been admitted to a cluster yet".to_owned()));
+        };
+        let copies = drafts.clone();
+        let placed = self.log.append(origin, drafts)?;
+        let entries = copies.into_iter().zip(placed).map(|(draft, placed)| {
+            Arc::new(Entry {
+                place: placed.place,
+                stamp: placed.stamp,
+                causes: VersionVector::clone(&draft.causes),
+                schema: draft.schema,
+                body: draft.body,
+            })
+        });
+        Ok(entries.collect())
+    }
+
+    /// Makes entries visible: runs SQLite's commit behind the gate and publishes them.
+    pub fn commit(
+        &self,
+        lanes: &[Arc<Lane>],
+        entries: &[Arc<Entry>],
+        commit: impl FnOnce() -> rusqlite::Result<()>,
+    ) -> Result<(), FoldError> {
+        let places = entries.iter().map(|e| e.place);
+        if lanes.len() > 1 {
+            let _gate = self.gate.exclusive();
+            commit()?;
+            self.progress.complete(places);
+        } else {
+            let _gate = self.gate.shared();
+            commit()?;
+            self.progress.complete(places);
+        }
+        Ok(())
+    }
+
+    /// These entries of ours are durable, but their transaction could not be committed: they are applied from the log. The
+    /// caller holds `lanes` and has rolled back.
+    pub fn reapply(&self, lanes: &[Arc<Lane>], entries: &[Arc<Entry>], why: &FoldError) -> Result<(), Failure> {
+        tracing::warn!(error = %why, "a logged transaction could not be committed, it is applied from the log");
+        for lane in lanes {
+            self.note_damage(&lane.name, why);
+            lane.file().behind.extend_from_slice(entries);
+        }
+        for lane in lanes {
+            self.catch_up(lane).map_err(|f| Failure::Unapplied(format!("{f:?}")))?;
+        }
+        Ok(())
+    }
+
+    /// Applies what is durable but not yet in the file. The caller holds the lane.
+    pub fn catch_up(&self, lane: &Arc<Lane>) -> Result<(), Failure> {
+        let mut file = lane.file();
+        if file.behind.is_empty() {
+            return Ok(());
+        }
+        let entries = file.behind.clone();
+        let places: Vec<Place> = entries.iter().map(|e| e.place).collect();
+        let stored = file.stored()?;
+        let missing: Vec<Arc<Entry>> = entries.into_iter().filter(|e| !stored.contains(e.place)).collect();
+        let applied = crate::lane::desk::progress_after(&stored, &missing);
+        file.begin(lane.epoch())?;
+        let outcome = missing
+            .iter()
+            .try_for_each(|e| file.apply(e, self).map(drop))
+            .and_then(|()| file.finish(&applied, self))
+            .and_then(|()| {
+                let _gate = self.gate.shared();
+                file.commit()
+            });
+        if let Err(error) = outcome {
+            file.rollback();
+            tracing::error!(db = lane.name, %error, "entries that are in the log cannot be applied");
+            return Err(error.into());
+        }
+        let epoch = lane.committed(&applied);
+        file.set_epoch(epoch);
+        file.behind.clear();
+        drop(file);
+        // One of several databases may still be behind: it publishes with the last of them.
+        let elsewhere = self.lanes().values().any(|l| l.name != lane.name && !l.file().behind.is_empty());
+        if !elsewhere {
+            self.progress.complete(places);
+        }
+        Ok(())
+    }
+
+    /// Waits while the file's WAL is beyond its bound and a checkpoint may still shorten it.
+    pub fn wait_for_wal(&self, name: &str) {
+        if self.files.wal().pages(name) >= WAL_WAIT_PAGES {
+            super::checkpoint::shorten(self, name);
+        }
+    }
+
+    pub fn note_damage(&self, name: &str, error: &FoldError) {
+        let damaged = match error {
+            FoldError::Sqlite(e) => matches!(
+                e.sqlite_error_code(),
+                Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
+            ),
+            FoldError::Broken(_) => true,
+            FoldError::Read(_) | FoldError::NotNewest => false,
+        };
+        if damaged {
+            self.mark_damaged(name);
+        }
+    }
+    /// The next start rebuilds this file from the log.
+    pub fn mark_damaged(&self, name: &str) {
+        let path = super::recovery::damage_mark(&self.files.path(name));
+        if !path.exists() {
+            tracing::error!(db = name, "the database file is damaged: it is rebuilt from the log at the next start");
+            if let Err(error) = std::fs::write(&path, b"") {
+                tracing::error!(%error, db = name, "the damaged file could not be marked");
+            }
+        }
+    }
+
+    pub fn publish_control(&self, entry: &Arc<Entry>) {
+        self.control_feeds.lock().retain(|feed| feed.send(Arc::clone(entry)).is_ok());
+    }
+    pub fn controls(&self) -> (Vec<Arc<Entry>>, Receiver<Arc<Entry>>) {
+        // The system file is locked while an entry is stored and published: nothing is missed and nothing comes twice.
+        let system = self.system.lock();
+        let (feed, events) = unbounded();
+        self.control_feeds.lock().push(feed);
+        (system.controls(), events)
+    }
+}
+
+impl EntrySource for Core {
+    fn entry(&self, place: Place) -> Result<Arc<Entry>, FoldError> {
+        entry_at(&self.log, place)
+    }
+    fn scan<'a>(&'a self, upto: &VersionVector) -> Box<dyn Iterator<Item = Result<Arc<Entry>, FoldError>> + 'a> {
+        scan_log(&self.log, upto)
+    }
+}
+
+pub(crate) fn entry_at(log: &Arc<Log>, place: Place) -> Result<Arc<Entry>, FoldError> {
+    let found = log.read(place.origin, place.seq, 1)?;
+    match found.into_iter().next() {
+        Some(entry) if entry.place == place => Ok(entry),
+        _ => Err(FoldError::Broken(format!(
+            "the log does not hold entry {} of origin {}",
+            place.seq, place.origin
+        ))),
+    }
+}
+
+pub(crate) fn scan_log<'a>(log: &'a Arc<Log>, upto: &VersionVector) -> Box<dyn Iterator<Item = Result<Arc<Entry>, FoldError>> + 'a> {
+    Box::new(log.scan(&VersionVector::new(), upto).map(|e| e.map_err(FoldError::from)))
+}

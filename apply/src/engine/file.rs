@@ -1,0 +1,110 @@
+//! A database file as the appliers see it: the apply connection and the fold on it.
+//!
+//! Promises: rows, history and progress of a batch are committed together (law 5); entries that are durable but could not be
+//! applied come before anything newer. Used only by whoever holds the lane. Must not know: where entries come from.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension};
+use starling_log::{Entry, VersionVector};
+
+use super::Role;
+use super::files::{self, Attached, Files};
+use crate::materialize::{EntrySource, FoldError, Materializer, Outcome};
+use crate::physical::quote;
+
+pub(crate) struct FileSide {
+    conn: Attached,
+    fold: Materializer,
+    epoch: u64,
+    /// Durable in the log, but applying them failed.
+    pub behind: Vec<Arc<Entry>>,
+}
+
+impl FileSide {
+    pub fn open(files: &Files, name: &str, id: u64) -> Result<FileSide, FoldError> {
+        let mut conn = files.connect(Role::Apply)?;
+        if !conn.need(files, name)? {
+            return Err(FoldError::Broken(format!("database {name} has no file")));
+        }
+        let mut fold = Materializer::new(id, name);
+        files::run(&conn, "BEGIN IMMEDIATE")?;
+        fold.init(&conn)?;
+        files::run(&conn, "COMMIT")?;
+        Ok(FileSide {
+            conn,
+            fold,
+            epoch: 0,
+            behind: Vec::new(),
+        })
+    }
+    pub fn connection(&self) -> &Connection {
+        &self.conn
+    }
+    /// `epoch`: the lane's; another than last time means that the try connection wrote meanwhile.
+    pub fn begin(&mut self, epoch: u64) -> Result<(), FoldError> {
+        if self.epoch != epoch {
+            self.fold.rolled_back();
+            self.epoch = epoch;
+        }
+        Ok(files::run(&self.conn, "BEGIN IMMEDIATE")?)
+    }
+    pub fn apply(&mut self, entry: &Entry, log: &dyn EntrySource) -> Result<Outcome, FoldError> {
+        self.fold.apply(&self.conn, entry, log)
+    }
+    pub fn finish(&mut self, applied: &VersionVector, log: &dyn EntrySource) -> Result<(), FoldError> {
+        self.fold.finish(&self.conn, applied, log)
+    }
+    pub fn commit(&mut self) -> Result<(), FoldError> {
+        Ok(files::run(&self.conn, "COMMIT")?)
+    }
+    /// After `commit`: the lane's epoch now.
+    pub fn set_epoch(&mut self, epoch: u64) {
+        self.epoch = epoch;
+    }
+    pub fn rollback(&mut self) {
+        if !self.conn.is_autocommit()
+            && let Err(error) = files::run(&self.conn, "ROLLBACK")
+        {
+            tracing::error!(%error, db = self.fold.schema(), "a batch could not be rolled back");
+        }
+        self.fold.rolled_back();
+    }
+    pub fn stored(&self) -> Result<VersionVector, FoldError> {
+        crate::materialize::read_applied(&self.conn, self.fold.schema())
+    }
+}
+
+/// Whose file it is: the log it was made from, and the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub log: Vec<u8>,
+    pub db: u64,
+}
+
+impl Identity {
+    pub fn write(&self, conn: &Connection, schema: &str) -> rusqlite::Result<()> {
+        let table = format!("{}.__starling_identity", quote(schema));
+        conn.execute_batch(&format!(
+            "CREATE TABLE IF NOT EXISTS {table}(one INTEGER PRIMARY KEY CHECK(one = 1), log BLOB NOT NULL, db INTEGER NOT NULL) STRICT"
+        ))?;
+        conn.execute(
+            &format!("INSERT OR REPLACE INTO {table} VALUES(1, ?1, ?2)"),
+            (&self.log, self.db.cast_signed()),
+        )?;
+        Ok(())
+    }
+    pub fn read(conn: &Connection, schema: &str) -> rusqlite::Result<Option<Identity>> {
+        conn.query_row(
+            &format!("SELECT log, db FROM {}.__starling_identity", quote(schema)),
+            [],
+            |row| {
+                Ok(Identity {
+                    log: row.get(0)?,
+                    db: row.get::<_, i64>(1)?.cast_unsigned(),
+                })
+            },
+        )
+        .optional()
+    }
+}

@@ -1,0 +1,230 @@
+//! The lane's thread: takes commands in the order they came, one after another.
+//!
+//! Promises: while an open transaction or a visitor holds the lane, jobs wait at most as long as they asked to. Must not know:
+//! what jobs do.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam::channel::{Receiver, Sender, at, bounded, never, select};
+use tokio::sync::oneshot;
+
+use super::desk::Desk;
+use super::interactive::Act;
+use super::work::{Failure, Work};
+use crate::engine::core::{Core, Lane};
+
+pub(crate) enum Command {
+    Job(Box<dyn Work>),
+    /// An open transaction: the lane serves its acts until it ends.
+    Begin(Claim<Receiver<Act>>),
+    /// A visitor (remote apply, schema change, a transaction of another lane): the lane stands still until it leaves.
+    Park(Claim<Receiver<Infallible>>),
+    /// The lane ends; what still waits is told why.
+    Stop(Failure),
+}
+
+pub(crate) struct Claim<T> {
+    pub until: T,
+    pub granted: oneshot::Sender<Result<(), Failure>>,
+    pub deadline: Option<Instant>,
+}
+
+/// A lane that stands still; goes on when this is dropped.
+pub(crate) struct Parked {
+    pub lane: Arc<Lane>,
+    _until: Sender<Infallible>,
+}
+
+/// Asks for a lane to stand still; resolves when it does.
+pub(crate) fn park(lane: &Arc<Lane>, deadline: Option<Instant>) -> (Parked, oneshot::Receiver<Result<(), Failure>>) {
+    let (leave, until) = bounded(1);
+    let (granted, answer) = oneshot::channel();
+    lane.send(Command::Park(Claim {
+        until,
+        granted,
+        deadline,
+    }));
+    let parked = Parked {
+        lane: Arc::clone(lane),
+        _until: leave,
+    };
+    (parked, answer)
+}
+
+pub(crate) struct Runner {
+    pub(super) core: Arc<Core>,
+    pub(super) lane: Arc<Lane>,
+    queue: Receiver<Command>,
+    aside: VecDeque<Command>,
+    /// The earliest deadline of what stands aside.
+    next_deadline: Option<Instant>,
+    desk: Option<Desk>,
+    stop: Option<Failure>,
+}
+
+impl Runner {
+    pub fn new(core: Arc<Core>, lane: Arc<Lane>, queue: Receiver<Command>) -> Runner {
+        Runner {
+            core,
+            lane,
+            queue,
+            aside: VecDeque::new(),
+            next_deadline: None,
+            desk: None,
+            stop: None,
+        }
+    }
+
+    pub fn run(mut self) {
+        while self.stop.is_none() {
+            let command = match self.aside.pop_front() {
+                Some(command) => command,
+                None => match self.queue.recv() {
+                    Ok(command) => command,
+                    Err(_) => break,
+                },
+            };
+            match command {
+                Command::Job(work) => self.group(work),
+                Command::Begin(claim) => self.interactive(claim),
+                Command::Park(claim) => self.parked(claim),
+                Command::Stop(why) => self.stop = Some(why),
+            }
+        }
+        self.refuse_all();
+    }
+
+    fn refuse_all(mut self) {
+        let why = self.stop.take().unwrap_or(Failure::Closed);
+        // Connections go first: whoever joins this thread may remove the file.
+        self.desk = None;
+        let rest: Vec<Command> = self.aside.drain(..).chain(self.queue.try_iter()).collect();
+        for command in rest {
+            refuse(command, why.again());
+        }
+    }
+
+    /// The next waiting job, if a job is next.
+    pub(super) fn next_job(&mut self) -> Option<Box<dyn Work>> {
+        if let Some(command) = self.aside.pop_front() {
+            match command {
+                Command::Job(work) => return Some(work),
+                other => {
+                    self.aside.push_front(other);
+                    return None;
+                }
+            }
+        }
+        match self.queue.try_recv() {
+            Ok(Command::Job(work)) => Some(work),
+            Ok(other) => {
+                self.aside.push_front(other);
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    pub(super) fn desk(&mut self) -> Result<&mut Desk, Failure> {
+        if self.desk.is_none() {
+            self.desk = Some(Desk::open(&self.core)?);
+        }
+        self.desk.as_mut().ok_or(Failure::Closed)
+    }
+    pub(super) fn desk_has_pins(&self) -> bool {
+        self.desk.as_ref().is_some_and(Desk::has_pins)
+    }
+
+    /// Before anything is written: entries that are durable but could not be applied come first, and a WAL beyond its bound waits.
+    pub(super) fn ready(&mut self) -> Result<(), Failure> {
+        self.core.wait_for_wal(&self.lane.name);
+        self.core.catch_up(&self.lane)
+    }
+
+    fn parked(&mut self, claim: Claim<Receiver<Infallible>>) {
+        if grant(claim.granted, claim.deadline) {
+            let until = claim.until;
+            // Ends when the visitor lets go.
+            let _: Option<Infallible> = self.wait(&until);
+        }
+    }
+
+    /// The next message of whoever holds the lane; `None` when it let go. Meanwhile what arrives stands aside, and what waited
+    /// long enough is told so.
+    pub(super) fn wait<T>(&mut self, from: &Receiver<T>) -> Option<T> {
+        // A lane that is to end does not wait for whoever holds it.
+        while self.stop.is_none() {
+            let timeout = self.next_deadline.map_or_else(never, at);
+            select! {
+                recv(from) -> message => return message.ok(),
+                recv(self.queue) -> command => match command {
+                    Ok(command) => self.put_aside(command),
+                    Err(_) => return None,
+                },
+                recv(timeout) -> _ => self.expire(),
+            }
+        }
+        None
+    }
+
+    fn put_aside(&mut self, command: Command) {
+        if let Command::Stop(why) = command {
+            self.stop = Some(why);
+            return;
+        }
+        if let Some(deadline) = deadline(&command) {
+            self.next_deadline = Some(self.next_deadline.map_or(deadline, |d| d.min(deadline)));
+        }
+        self.aside.push_back(command);
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let mut stay = VecDeque::with_capacity(self.aside.len());
+        self.next_deadline = None;
+        for command in self.aside.drain(..) {
+            match deadline(&command) {
+                Some(d) if d <= now => refuse(command, Failure::Timeout),
+                d => {
+                    self.next_deadline = match (self.next_deadline, d) {
+                        (Some(a), Some(b)) => Some(a.min(b)),
+                        (a, b) => a.or(b),
+                    };
+                    stay.push_back(command);
+                }
+            }
+        }
+        self.aside = stay;
+    }
+}
+
+/// False: the claimer does not wait any more, or waited too long.
+pub(super) fn grant(granted: oneshot::Sender<Result<(), Failure>>, deadline: Option<Instant>) -> bool {
+    if deadline.is_some_and(|d| d < Instant::now()) {
+        let _ = granted.send(Err(Failure::Timeout));
+        return false;
+    }
+    granted.send(Ok(())).is_ok()
+}
+
+fn deadline(command: &Command) -> Option<Instant> {
+    match command {
+        Command::Job(work) => work.deadline(),
+        Command::Begin(claim) => claim.deadline,
+        Command::Park(claim) => claim.deadline,
+        Command::Stop(_) => None,
+    }
+}
+
+fn refuse(command: Command, why: Failure) {
+    match command {
+        Command::Job(work) => work.finish(Err(why)),
+        // Nobody waits any more: nothing to tell.
+        Command::Begin(claim) => drop(claim.granted.send(Err(why))),
+        Command::Park(claim) => drop(claim.granted.send(Err(why))),
+        Command::Stop(_) => {}
+    }
+}

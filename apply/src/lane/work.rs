@@ -1,0 +1,147 @@
+//! Jobs without their types: what the lane runs and answers.
+//!
+//! Promises: every job is answered exactly once, also when the lane dies. Must not know: SQLite, the log.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use starling_log::AppendError;
+use tokio::sync::oneshot;
+
+use super::{Job, Try};
+use crate::engine::{Committed, WriteError};
+use crate::materialize::FoldError;
+
+/// Why the lane did not do it; the caller's own error stays inside its work.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Append(AppendError),
+    Sqlite(rusqlite::Error),
+    Timeout,
+    NoDatabase,
+    Unapplied(String),
+    Closed,
+}
+
+impl Failure {
+    pub fn text(code: rusqlite::ErrorCode, message: impl Into<String>) -> Failure {
+        let error = rusqlite::ffi::Error {
+            code,
+            extended_code: rusqlite::ffi::SQLITE_ERROR,
+        };
+        Failure::Sqlite(rusqlite::Error::SqliteFailure(error, Some(message.into())))
+    }
+    pub fn aborted() -> Failure {
+        Failure::text(rusqlite::ErrorCode::OperationAborted, "the transaction was rolled back after an error")
+    }
+    /// The same for another waiter (SQLite's errors cannot be cloned whole).
+    pub fn again(&self) -> Failure {
+        match self {
+            Failure::Append(e) => Failure::Append(e.clone()),
+            Failure::Sqlite(rusqlite::Error::SqliteFailure(code, text)) => {
+                Failure::Sqlite(rusqlite::Error::SqliteFailure(*code, text.clone()))
+            }
+            Failure::Sqlite(e) => Failure::text(rusqlite::ErrorCode::Unknown, e.to_string()),
+            Failure::Timeout => Failure::Timeout,
+            Failure::NoDatabase => Failure::NoDatabase,
+            Failure::Unapplied(s) => Failure::Unapplied(s.clone()),
+            Failure::Closed => Failure::Closed,
+        }
+    }
+}
+
+impl<E> From<Failure> for WriteError<E> {
+    fn from(failure: Failure) -> WriteError<E> {
+        match failure {
+            Failure::Append(e) => WriteError::Append(e),
+            Failure::Sqlite(e) => WriteError::Sqlite(e),
+            Failure::Timeout => WriteError::Timeout,
+            Failure::NoDatabase => WriteError::NoDatabase,
+            Failure::Unapplied(s) => WriteError::Unapplied(s),
+            Failure::Closed => WriteError::Closed,
+        }
+    }
+}
+
+impl From<FoldError> for Failure {
+    fn from(e: FoldError) -> Failure {
+        match e {
+            FoldError::Sqlite(e) => Failure::Sqlite(e),
+            other => Failure::text(rusqlite::ErrorCode::Unknown, other.to_string()),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(e: rusqlite::Error) -> Failure {
+        Failure::Sqlite(e)
+    }
+}
+
+pub(crate) trait Work: Send {
+    /// False: the job returned its own error, which it will be answered with.
+    fn run(&mut self, t: &mut Try<'_>) -> bool;
+    /// `Ok`: with what the job returned, its own error included.
+    fn finish(self: Box<Self>, outcome: Result<Committed, Failure>);
+    /// SQLite rolled back everything: the job's own error if it has one, since it tells more than we could.
+    fn lost(self: Box<Self>);
+    fn deadline(&self) -> Option<Instant>;
+}
+
+/// Jobs waiting in one lane at most; more are told at once that they waited too long.
+pub(crate) const QUEUE: usize = 65_536;
+
+/// A place in a lane's queue, given back when dropped.
+pub(crate) struct Ticket(Arc<AtomicUsize>);
+
+impl Ticket {
+    pub fn take(waiting: &Arc<AtomicUsize>) -> Option<Ticket> {
+        let ticket = Ticket(Arc::clone(waiting));
+        (waiting.fetch_add(1, Ordering::Relaxed) < QUEUE).then_some(ticket)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) struct Task<T, E> {
+    pub job: Job<T, E>,
+    pub result: Option<Result<T, E>>,
+    pub reply: oneshot::Sender<Result<(T, Committed), WriteError<E>>>,
+    pub deadline: Option<Instant>,
+    pub _ticket: Option<Ticket>,
+}
+
+impl<T: Send, E: Send> Work for Task<T, E> {
+    fn run(&mut self, t: &mut Try<'_>) -> bool {
+        let result = (self.job)(t);
+        let ok = result.is_ok();
+        self.result = Some(result);
+        ok
+    }
+    fn finish(self: Box<Self>, outcome: Result<Committed, Failure>) {
+        let answer = match (self.result, outcome) {
+            (Some(Err(own)), Ok(_)) => Err(WriteError::Job(own)),
+            (Some(Ok(value)), Ok(committed)) => Ok((value, committed)),
+            (None, Ok(_)) => Err(WriteError::Closed),
+            (_, Err(failure)) => Err(failure.into()),
+        };
+        // Nobody waits any more: a client that went away.
+        let _ = self.reply.send(answer);
+    }
+    fn lost(self: Box<Self>) {
+        let outcome = if matches!(self.result, Some(Err(_))) {
+            Ok(Committed::default())
+        } else {
+            Err(Failure::aborted())
+        };
+        self.finish(outcome);
+    }
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
