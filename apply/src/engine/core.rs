@@ -94,6 +94,8 @@ pub(crate) struct Core {
     /// 0: not admitted yet (no origin has that number).
     origin: AtomicU32,
     control_feeds: Mutex<Vec<Sender<Arc<Entry>>>>,
+    /// Applied late, not yet visible everywhere.
+    unpublished: Mutex<Vec<Place>>,
 }
 
 /// What `Core::new` is made of.
@@ -127,6 +129,7 @@ impl Core {
             lanes: ArcSwap::default(),
             origin: AtomicU32::new(0),
             control_feeds: Mutex::default(),
+            unpublished: Mutex::default(),
         })
     }
 
@@ -281,12 +284,18 @@ impl Core {
         file.set_epoch(epoch);
         file.behind.clear();
         drop(file);
-        // One of several databases may still be behind: it publishes with the last of them.
-        let elsewhere = self.lanes().values().any(|l| l.name != lane.name && !l.file().behind.is_empty());
-        if !elsewhere {
-            self.progress.complete(places);
-        }
+        self.caught_up(lane, places);
         Ok(())
+    }
+
+    /// Publishes what was behind, once no database is: an entry may concern several.
+    fn caught_up(&self, lane: &Lane, places: Vec<Place>) {
+        let mut unpublished = self.unpublished.lock();
+        unpublished.extend(places);
+        let elsewhere = self.lanes().values().any(|l| l.id != lane.id && !l.file().behind.is_empty());
+        if !elsewhere {
+            self.progress.complete(unpublished.drain(..));
+        }
     }
 
     /// Waits while the file's WAL is beyond its bound and a checkpoint may still shorten it.
