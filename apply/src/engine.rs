@@ -2,16 +2,43 @@
 //!
 //! Promises: laws 1, 2, 3, 5, 6 of the design for this node. Must not know: SQL text beyond what callers run in their jobs.
 
-use std::path::PathBuf;
-use std::sync::Arc;
+//!
+//! Reading order: `files` (files and connections) → `progress` (how far) → `core` (what the threads share) → `file` (a database
+//! file and the fold on it) → `system` (the list of databases, control entries) → `recovery` (open) → `intake` (other nodes'
+//! entries) → `ddl` (schema and control entries) → `checkpoint` (upkeep).
 
+mod checkpoint;
+pub(crate) mod core;
+mod ddl;
+pub(crate) mod file;
+pub(crate) mod files;
+mod intake;
+mod progress;
+mod recovery;
+mod system;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use starling_log::{Entry, Log, Origin, Placed, VersionVector};
+use tokio::sync::oneshot;
 
 use crate::catalog::Catalog;
-use crate::lane::{Interactive, Job, Kept};
+use crate::digest;
+use crate::lane::runner::Command;
+use crate::lane::work::{Failure, Task};
+use crate::lane::{AutoBlock, Interactive, Job, Kept};
+use crate::materialize::FoldError;
 use crate::readers::Reader;
 use crate::schema::SchemaChange;
+use self::core::{Core, Parts};
+use self::files::{Files, WalWatch};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +54,9 @@ pub enum Role {
 /// Called once for every connection: registers the caller's SQL functions and virtual tables.
 pub type OnConnect = Arc<dyn Fn(&Connection, Role) -> rusqlite::Result<()> + Send + Sync>;
 
+/// (entries done, entries in all)
+pub type OnProgress = Arc<dyn Fn(u64, u64) + Send + Sync>;
+
 pub struct EngineOptions {
     /// `<data-dir>/db`.
     pub dir: PathBuf,
@@ -36,7 +66,7 @@ pub struct EngineOptions {
     /// `binlog_row_image`: full before images, or only the key and what changed.
     pub full_row_image: bool,
     /// Progress of a rebuild or replay, for people: (entries done, entries in all).
-    pub on_progress: Option<Arc<dyn Fn(u64, u64) + Send + Sync>>,
+    pub on_progress: Option<OnProgress>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +108,9 @@ pub enum ApplyError {
     #[error("sqlite: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
-    Read(#[from] starling_log::log::ReadError),
+    Fold(FoldError),
+    #[error("no database '{0}'")]
+    NoDatabase(String),
     #[error("{0}")]
     Other(String),
 }
@@ -90,50 +122,129 @@ pub struct Committed {
     pub placed: Option<Placed>,
 }
 
+impl From<FoldError> for ApplyError {
+    fn from(e: FoldError) -> ApplyError {
+        match e {
+            FoldError::Sqlite(e) => ApplyError::Sqlite(e),
+            e => ApplyError::Fold(e),
+        }
+    }
+}
+
+impl OpenError {
+    fn from_fold(path: &Path, e: FoldError) -> OpenError {
+        match e {
+            FoldError::Read(e) => OpenError::Log(e),
+            e => OpenError::io(path, e),
+        }
+    }
+    fn io(path: &Path, reason: impl std::fmt::Display) -> OpenError {
+        OpenError::Io {
+            path: path.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}
+
+pub(crate) fn placed(entry: &Entry) -> Placed {
+    Placed {
+        place: entry.place,
+        stamp: entry.stamp,
+    }
+}
+
+/// Key of the log's identity among its small values.
+const IDENTITY: &str = "identity";
+
 pub struct Engine {
-    // lane helper: fields
+    core: Arc<Core>,
+    /// Dropped to end the upkeep thread.
+    upkeep: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
 }
 
 impl Engine {
     /// Opens every database, replays what the log holds beyond each file's applied vector, rebuilds what is damaged or ahead.
     /// Ready when it returns. Blocking.
     pub fn open(options: EngineOptions, log: Arc<Log>) -> Result<Arc<Engine>, OpenError> {
-        let _ = (options, log);
-        todo!("lane helper")
+        check_build()?;
+        std::fs::create_dir_all(&options.dir).map_err(|e| OpenError::io(&options.dir, e))?;
+        let identity = log_identity(&log).map_err(|e| OpenError::io(&options.dir, e))?;
+        let (kick, kicks) = bounded(1);
+        let files = Files::new(options.dir, options.on_connect, WalWatch::new(kick));
+        let found = recovery::recover(&log, &files, identity.clone(), options.on_progress)?;
+        let dir = files.dir().to_owned();
+        let core = Core::new(Parts {
+            log,
+            identity,
+            files,
+            applied: found.applied.clone(),
+            system: found.system,
+            intake: found.intake,
+            catalog: found.catalog,
+            full_row_image: options.full_row_image,
+        });
+        if let Some(origin) = options.origin {
+            core.set_origin(origin);
+        }
+        for database in found.databases {
+            if let Some(file) = database.file {
+                core.start_lane(&database.name, database.id, file, database.applied)
+                    .map_err(|e| OpenError::io(&dir, e))?;
+            }
+        }
+        // What waits for causes is tried once, and by the upkeep from then on; a failure stands in the status.
+        if let Err(error) = intake::apply(&core, Vec::new()) {
+            tracing::error!(%error, "held entries cannot be applied");
+        }
+        let upkeep = start_upkeep(&core, kicks).map_err(|e| OpenError::io(&dir, e))?;
+        Ok(Arc::new(Engine {
+            core,
+            upkeep: Mutex::new(Some(upkeep)),
+        }))
     }
     pub fn log(&self) -> &Arc<Log> {
-        todo!("lane helper")
+        &self.core.log
     }
     pub fn catalog(&self) -> Arc<Catalog> {
-        todo!("lane helper")
+        self.core.catalog()
     }
     /// Everything visible to readers.
     pub fn applied(&self) -> Arc<VersionVector> {
-        todo!("lane helper")
+        self.core.progress.applied()
     }
     /// Wakes whenever `applied` grew.
     pub fn watch(&self) -> tokio::sync::watch::Receiver<u64> {
-        todo!("lane helper")
+        self.core.progress.watch()
     }
-    /// The origin of this node's own writes; `None` before admission (writes are refused with `AppendError::Clock`-like errors by the caller).
+    /// The origin of this node's own writes; `None` before admission (writes are then refused).
     pub fn origin(&self) -> Option<Origin> {
-        todo!("lane helper")
+        self.core.origin()
     }
     pub fn set_origin(&self, origin: Origin) {
-        let _ = origin;
-        todo!("lane helper")
+        self.core.set_origin(origin);
+    }
+    /// Other nodes number too from now on: the founder keeps to its half of each range (others always keep to their blocks).
+    pub fn share_numbers(&self) {
+        let mut autos = self.core.autos.lock();
+        if autos.block() == AutoBlock::Whole {
+            autos.set_block(AutoBlock::Lower);
+        }
     }
 
     /// A pooled read-only connection. `dbs`: lower-case names of the databases the statement reads (attached when it returns,
     /// under their names as schema names). Outside a transaction: each statement sees the newest state (one snapshot over all
     /// `dbs` if there is more than one).
     pub fn reader(&self, dbs: &[&str]) -> Result<Reader, ApplyError> {
-        let _ = dbs;
-        todo!("lane helper")
+        Reader::open(&self.core.pool, &self.core.files, &self.core.gate, dbs)
     }
     /// A pinned snapshot of ALL databases (REPEATABLE READ); lives until dropped.
     pub fn snapshot(&self) -> Result<Reader, ApplyError> {
-        todo!("lane helper")
+        let lanes = self.core.lanes();
+        let names: Vec<&str> = lanes.keys().map(String::as_str).collect();
+        let mut reader = Reader::unpinned(&self.core.pool, &self.core.files)?;
+        reader.attach(&self.core.files, &names)?;
+        reader.pin(&self.core.gate, &names)?;
+        Ok(reader)
     }
 
     /// Runs `job` on the lane of `db` (lower-case name) as one transaction: dry run, capture, log (shared fsync), keep, commit.
@@ -145,14 +256,55 @@ impl Engine {
         wait_ms: u64,
         job: Job<T, E>,
     ) -> impl Future<Output = Result<(T, Committed), WriteError<E>>> + Send + use<T, E> {
-        let _ = (db, wait_ms, job);
-        std::future::ready(todo!("lane helper"))
+        let submitted = self.submit(db, wait_ms, job);
+        async move {
+            match submitted {
+                Ok(answer) => answer.await.unwrap_or(Err(WriteError::Closed)),
+                Err(failure) => Err(failure.into()),
+            }
+        }
     }
+
+    #[allow(clippy::type_complexity)]
+    fn submit<T: Send + 'static, E: Send + 'static>(
+        &self,
+        db: &str,
+        wait_ms: u64,
+        job: Job<T, E>,
+    ) -> Result<oneshot::Receiver<Result<(T, Committed), WriteError<E>>>, Failure> {
+        self.refuse_closed()?;
+        let lane = self.core.lane(db).ok_or(Failure::NoDatabase)?;
+        let ticket = lane.ticket().ok_or(Failure::Timeout)?;
+        let (reply, answer) = oneshot::channel();
+        lane.send(Command::Job(Box::new(Task {
+            job,
+            result: None,
+            reply,
+            deadline: Some(Instant::now() + Duration::from_millis(wait_ms)),
+            _ticket: Some(ticket),
+        })));
+        Ok(answer)
+    }
+
+    fn refuse_closed(&self) -> Result<(), Failure> {
+        if self.core.closed.load(Ordering::Acquire) {
+            return Err(Failure::Closed);
+        }
+        Ok(())
+    }
+
     /// An explicit transaction that writes: takes the lanes of `dbs` (lower-case names; taken in name order) and holds them
     /// until commit or rollback (dropped: rolled back). Its connection has all databases attached under their names.
     pub fn begin(&self, dbs: &[String], wait_ms: u64) -> impl Future<Output = Result<Interactive, WriteError<()>>> + Send + use<> {
-        let _ = (dbs, wait_ms);
-        std::future::ready(todo!("lane helper"))
+        let deadline = Instant::now() + Duration::from_millis(wait_ms);
+        let mut names = dbs.to_vec();
+        names.sort_unstable();
+        names.dedup();
+        let lanes = self.refuse_closed().and_then(|()| {
+            let lane = |n: &String| self.core.lane(n).ok_or(Failure::NoDatabase);
+            names.iter().map(lane).collect::<Result<Vec<_>, _>>()
+        });
+        async move { Ok(crate::lane::begin(lanes?, deadline).await?) }
     }
     /// Logs and applies one schema change (exclusive on its database; waits for open transactions there at most `wait_ms`).
     /// `check` runs once exclusive, on the newest catalog: returns the change to log, or the caller's error. Blocking.
@@ -162,37 +314,122 @@ impl Engine {
         wait_ms: u64,
         check: Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + '_>,
     ) -> Result<Committed, WriteError<E>> {
-        let _ = (db, wait_ms, check);
-        todo!("lane helper")
+        self.refuse_closed()?;
+        ddl::alter(&self.core, db, wait_ms, check)
     }
     /// Logs one control change in this node's own sequence. Blocking.
     pub fn control<E>(&self, kind: &str, payload: Vec<u8>) -> Result<Committed, WriteError<E>> {
-        let _ = (kind, payload);
-        todo!("lane helper")
+        self.refuse_closed()?;
+        ddl::control(&self.core, kind, payload)
     }
     /// Control entries applied so far, in stamp order, for `cluster` and accounts to fold; and a channel for those to come.
-    pub fn controls(&self) -> (Vec<Arc<Entry>>, crossbeam::channel::Receiver<Arc<Entry>>) {
-        todo!("lane helper")
+    pub fn controls(&self) -> (Vec<Arc<Entry>>, Receiver<Arc<Entry>>) {
+        self.core.controls()
     }
     /// Applies entries that the log already holds durably (from `Log::ingest`). Those whose causes are missing, or that are too early, are
     /// held and applied by themselves later. Blocking; batches are atomic across databases.
     pub fn apply(&self, entries: Vec<Arc<Entry>>) -> Result<(), ApplyError> {
-        let _ = entries;
-        todo!("lane helper")
+        intake::apply(&self.core, entries)
     }
     /// How many entries are held, and why the first one is (for the status).
     pub fn held(&self) -> (usize, Option<String>) {
-        todo!("lane helper")
+        self.core.intake.lock().held()
     }
     /// Digests of all tables at one position (pinned).
-    pub fn digests(&self) -> Result<crate::digest::Report, ApplyError> {
-        todo!("lane helper")
+    pub fn digests(&self) -> Result<digest::Report, ApplyError> {
+        let (reader, applied, catalog) = self.pin_position()?;
+        let mut tables = Vec::new();
+        for (name, database) in &catalog.databases {
+            for table in database.tables.values() {
+                tables.push(digest::table(&reader, name, database, table)?);
+            }
+        }
+        Ok(digest::Report {
+            at: applied.iter().collect(),
+            tables,
+        })
+    }
+
+    /// A snapshot of all databases that shows exactly the applied vector, and the catalog of that moment.
+    pub fn pin_position(&self) -> Result<(Reader, Arc<VersionVector>, Arc<Catalog>), ApplyError> {
+        loop {
+            let catalog = self.core.catalog();
+            let names: Vec<&str> = catalog.databases.keys().map(String::as_str).collect();
+            let mut reader = Reader::unpinned(&self.core.pool, &self.core.files)?;
+            reader.attach(&self.core.files, &names)?;
+            let gate = self.core.gate.exclusive();
+            // A lane may have committed an entry before another lane's earlier one: such a moment is not a position.
+            if self.core.progress.is_dense() && Arc::ptr_eq(&catalog, &self.core.catalog()) {
+                reader.pin_inside(&names)?;
+                let applied = self.core.progress.applied();
+                drop(gate);
+                return Ok((reader, applied, catalog));
+            }
+            drop(gate);
+            std::thread::yield_now();
+        }
     }
     /// Checkpoints all files, stops the lanes. Blocking; idempotent.
     pub fn close(&self) {
-        todo!("lane helper")
+        if self.core.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some((stop, thread)) = self.upkeep.lock().take() {
+            drop(stop);
+            if thread.join().is_err() {
+                tracing::error!("the upkeep thread panicked");
+            }
+        }
+        for lane in self.core.lanes().values() {
+            lane.stop(Failure::Closed);
+        }
+        let _intake = self.core.intake.lock();
+        checkpoint::close_files(&self.core);
     }
     /// Kept to name the type in signatures above.
     #[doc(hidden)]
     pub fn _kept(_: Kept) {}
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn start_upkeep(core: &Arc<Core>, kicks: Receiver<()>) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+    let (stop, stopped) = bounded(0);
+    let weak = Arc::downgrade(core);
+    let thread = std::thread::Builder::new()
+        .name("upkeep".to_owned())
+        .spawn(move || checkpoint::run(&weak, &kicks, &stopped))?;
+    Ok((stop, thread))
+}
+
+fn check_build() -> Result<(), OpenError> {
+    const NEEDED: &str = "ENABLE_PREUPDATE_HOOK";
+    let options = || -> rusqlite::Result<Vec<String>> {
+        let conn = Connection::open_in_memory()?;
+        let mut statement = conn.prepare("PRAGMA compile_options")?;
+        let rows = statement.query_map([], |r| r.get(0))?;
+        rows.collect()
+    };
+    match options() {
+        Ok(options) if options.iter().any(|o| o == NEEDED) => Ok(()),
+        Ok(_) => Err(OpenError::Build(NEEDED.to_owned())),
+        Err(e) => Err(OpenError::Build(e.to_string())),
+    }
+}
+
+/// The log's identity, made at its first use: files say which log they were made from.
+fn log_identity(log: &Log) -> Result<Vec<u8>, starling_log::AppendError> {
+    use std::hash::{BuildHasher, RandomState};
+    if let Some(identity) = log.meta(IDENTITY) {
+        return Ok(identity);
+    }
+    // The standard library's only source of randomness: keys of its hash maps.
+    let random = || RandomState::new().hash_one(IDENTITY).to_le_bytes();
+    let identity = [random(), random()].concat();
+    log.put_meta(IDENTITY, &identity)?;
+    Ok(identity)
 }

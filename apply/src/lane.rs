@@ -22,6 +22,7 @@ use crate::catalog::Catalog;
 use desk::Bench;
 
 pub use interactive::Interactive;
+pub(crate) use interactive::begin;
 pub use autos::AutoBlock;
 
 /// A job runs on the lane's thread inside a savepoint.

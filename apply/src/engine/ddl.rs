@@ -108,7 +108,20 @@ pub(crate) fn apply_schema(core: &Arc<Core>, entry: &Arc<Entry>, parked: &[Parke
     } else {
         Vec::new()
     };
-    change_database(core, &lane, entry)
+    change_database(core, &lane, entry)?;
+    forget_numbers(core, &change);
+    Ok(())
+}
+
+/// Counters of tables that are not what they were.
+fn forget_numbers(core: &Core, change: &SchemaChange) {
+    let mut autos = core.autos.lock();
+    match change {
+        SchemaChange::TruncateTable { table } => autos.forget(*table),
+        SchemaChange::AlterTable { table } => autos.forget(table.id),
+        SchemaChange::DropTables { tables } => tables.iter().for_each(|t| autos.forget(*t)),
+        _ => {}
+    }
 }
 
 fn create_database(core: &Arc<Core>, entry: &Arc<Entry>, name: &str) -> Result<(), ApplyError> {
@@ -172,7 +185,6 @@ fn change_database(core: &Arc<Core>, lane: &Arc<Lane>, entry: &Arc<Entry>) -> Re
     let outcome = outcome.inspect_err(|_| file.rollback())?;
     let epoch = lane.committed(&applied);
     file.set_epoch(epoch);
-    core.autos.lock().forget_all();
     if outcome.dropped {
         drop(file);
         return drop_database(core, lane, entry);

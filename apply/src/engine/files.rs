@@ -153,6 +153,7 @@ impl Files {
                 Ok(())
             }))?;
         }
+        crate::collate::register(&conn)?;
         (self.on_connect)(&conn, role)?;
         Ok(Attached {
             conn,
@@ -245,19 +246,6 @@ impl Attached {
             // Who closes last must not delete the WAL by its path: a new database may have that name by then.
             let mut on = 1;
             self.conn.file_control(Some(name), FileControl::PersistWal(&mut on))?;
-        }
-        Ok(())
-    }
-
-    /// Opens a read transaction on one attached database (inside BEGIN).
-    pub fn touch(&self, name: &str) -> rusqlite::Result<()> {
-        touch(&self.conn, name)
-    }
-
-    pub fn detach(&mut self, name: &str) -> rusqlite::Result<()> {
-        if let Some(at) = self.attached.iter().position(|(n, _)| n == name) {
-            self.conn.execute("DETACH ?1", [name])?;
-            self.attached.remove(at);
         }
         Ok(())
     }

@@ -20,8 +20,8 @@ use super::file::{FileSide, Identity};
 use super::files::{self, Files};
 use super::intake::{Intake, databases, missing_cause};
 use super::system::{self, SYSTEM, System};
-use super::{ddl, OpenError, Progress};
-use crate::catalog::{Catalog, Database};
+use super::{OnProgress, OpenError, ddl};
+use crate::catalog::Catalog;
 use crate::materialize::{EntrySource, FoldError, load_database};
 use crate::schema::SchemaChange;
 
@@ -50,7 +50,7 @@ pub(crate) struct Recovery<'a> {
     databases: BTreeMap<u64, Recovered>,
     done: VersionVector,
     intake: Intake,
-    progress: Option<Progress>,
+    progress: Option<OnProgress>,
 }
 
 /// What recovery leaves behind.
@@ -84,7 +84,7 @@ pub(crate) fn recover(
     log: &Arc<Log>,
     files: &Files,
     identity: Vec<u8>,
-    progress: Option<Progress>,
+    progress: Option<OnProgress>,
 ) -> Result<Found, OpenError> {
     let fail = |e: FoldError| OpenError::from_fold(files.dir(), e);
     let held = log.held();
@@ -134,7 +134,7 @@ impl Recovery<'_> {
         if damage_mark(&path).exists() {
             return Err("it was found damaged".to_owned());
         }
-        let (found, _) = peek(&path)?;
+        let found = peek(&path)?;
         let wanted = Identity {
             log: self.identity.clone(),
             db: id,
@@ -161,7 +161,7 @@ impl Recovery<'_> {
         }
         for (path, name) in stray_files(self.files, &self.databases) {
             match peek(&path) {
-                Ok((identity, _)) if identity.log == self.identity => self.admit(identity.db, name, held),
+                Ok(identity) if identity.log == self.identity => self.admit(identity.db, name, held),
                 Ok(_) | Err(_) => {}
             }
         }
@@ -412,8 +412,8 @@ fn checkpoint_if_long(file: &FileSide, name: &str) -> Result<(), FoldError> {
     Ok(())
 }
 
-/// Identity and definition of a file, without changing anything.
-fn peek(path: &Path) -> Result<(Identity, Option<Arc<Database>>), String> {
+/// Whose file it is, without changing anything.
+fn peek(path: &Path) -> Result<Identity, String> {
     let mut head = [0; 16];
     let mut file = std::fs::File::open(path).map_err(|_| "it is missing".to_owned())?;
     file.read_exact(&mut head).map_err(|_| "it is cut off".to_owned())?;
@@ -427,7 +427,7 @@ fn peek(path: &Path) -> Result<(Identity, Option<Arc<Database>>), String> {
         .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .and_then(|_| Identity::read(&conn, "main"));
     match found {
-        Ok(Some(identity)) => Ok((identity, None)),
+        Ok(Some(identity)) => Ok(identity),
         Ok(None) => Err("it does not say whose it is".to_owned()),
         Err(e) => Err(e.to_string()),
     }

@@ -3,7 +3,7 @@
 //! Promises: what it holds is made from log entries alone, in one transaction with its own applied vector; a file of another
 //! log, or one that is ahead, is thrown away. Must not know: what control entries mean.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -26,7 +26,6 @@ const SCHEMA: &str = "
 
 pub(crate) struct System {
     conn: Connection,
-    path: PathBuf,
     applied: VersionVector,
     /// Schema entries applied so far: the catalog's version.
     pub schema_version: u64,
@@ -74,16 +73,12 @@ impl System {
         let controls = load_controls(&conn)?;
         Ok(System {
             conn,
-            path: path.to_owned(),
             applied,
             schema_version,
             controls,
         })
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
     pub fn applied(&self) -> &VersionVector {
         &self.applied
     }

@@ -124,10 +124,6 @@ impl Autos {
         self.numbers.remove(&table);
         self.hidden.remove(&table);
     }
-    pub fn forget_all(&mut self) {
-        self.numbers.clear();
-        self.hidden.clear();
-    }
 
     pub fn next(&mut self, table: u64, lookup: &mut Lookup<'_>) -> i64 {
         let Some(counter) = self.counter(table, lookup) else {

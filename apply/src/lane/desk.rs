@@ -248,9 +248,6 @@ impl Desk {
     pub fn take(&mut self) -> Changes {
         self.bench.capture.take()
     }
-    pub fn captured_bytes(&self) -> usize {
-        self.bench.capture.bytes()
-    }
     pub fn position(&self) -> Position {
         self.bench.capture.position()
     }

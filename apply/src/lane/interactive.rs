@@ -59,15 +59,11 @@ pub(crate) async fn begin(lanes: Vec<Arc<Lane>>, deadline: Instant) -> Result<In
 }
 
 impl Interactive {
-    fn ask<R: Send + 'static, T>(
-        &self,
-        act: impl FnOnce(Reply<R>) -> Act,
-        map: impl FnOnce(Result<R, Failure>) -> T + Send,
-    ) -> impl Future<Output = T> + Send {
+    fn ask<R: Send + 'static>(&self, act: impl FnOnce(Reply<R>) -> Act) -> oneshot::Receiver<Result<R, Failure>> {
         let (reply, answer) = oneshot::channel();
         // A lane that is gone drops the reply.
         let _ = self.acts.send(act(reply));
-        async move { map(answer.await.unwrap_or(Err(Failure::Closed))) }
+        answer
     }
     /// Runs one statement's job inside the transaction; on `Err` the statement alone is rolled back.
     pub fn run<T: Send + 'static, E: Send + 'static>(
@@ -91,22 +87,30 @@ impl Interactive {
     /// SAVEPOINT name / ROLLBACK TO name / RELEASE name.
     pub fn savepoint(&mut self, name: &str) -> impl Future<Output = Result<(), WriteError<()>>> + Send + use<> {
         let name = name.to_owned();
-        self.ask(|r| Act::Savepoint(name, r), |a| a.map_err(WriteError::from))
+        answered(self.ask(|r| Act::Savepoint(name, r)))
     }
     pub fn rollback_to(&mut self, name: &str) -> impl Future<Output = Result<bool, WriteError<()>>> + Send + use<> {
         let name = name.to_owned();
-        self.ask(|r| Act::RollbackTo(name, r), |a| a.map_err(WriteError::from))
+        answered(self.ask(|r| Act::RollbackTo(name, r)))
     }
     pub fn release(&mut self, name: &str) -> impl Future<Output = Result<bool, WriteError<()>>> + Send + use<> {
         let name = name.to_owned();
-        self.ask(|r| Act::Release(name, r), |a| a.map_err(WriteError::from))
+        answered(self.ask(|r| Act::Release(name, r)))
     }
     pub fn commit(self) -> impl Future<Output = Result<Committed, WriteError<()>>> + Send + use<> {
-        self.ask(Act::Commit, |a| a.map_err(WriteError::from))
+        answered(self.ask(Act::Commit))
     }
     pub fn rollback(self) -> impl Future<Output = ()> + Send + use<> {
-        self.ask(Act::Rollback, |_| ())
+        let answer = self.ask(Act::Rollback);
+        async move {
+            // A lane that is gone has rolled back too.
+            let _ = answer.await;
+        }
     }
+}
+
+async fn answered<R>(answer: oneshot::Receiver<Result<R, Failure>>) -> Result<R, WriteError<()>> {
+    Ok(answer.await.unwrap_or(Err(Failure::Closed))?)
 }
 
 /// A savepoint of the client's. SQLite's name for it is made from the number, so that the client's may be anything.
