@@ -210,10 +210,12 @@ impl Core {
         let copies = drafts.clone();
         let placed = self.log.append(origin, drafts)?;
         let entries = copies.into_iter().zip(placed).map(|(draft, placed)| {
+            let mut causes = VersionVector::clone(&draft.causes);
+            causes.0.remove(&origin);
             Arc::new(Entry {
                 place: placed.place,
                 stamp: placed.stamp,
-                causes: VersionVector::clone(&draft.causes),
+                causes,
                 schema: draft.schema,
                 body: draft.body,
             })
