@@ -19,9 +19,9 @@ use crate::lane::work::Failure;
 use crate::materialize::{FoldError, load_database};
 use crate::schema::SchemaChange;
 
-pub(crate) type Check<E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + Send>;
+pub(crate) type Check<'c, E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + 'c>;
 
-pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: Check<E>) -> Result<Committed, WriteError<E>> {
+pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
     let deadline = Instant::now() + Duration::from_millis(wait_ms);
     let Some(_ddl) = core.ddl.try_lock_until(deadline) else {
         return Err(WriteError::Timeout);
