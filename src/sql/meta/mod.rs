@@ -109,4 +109,4 @@ fn rows(database: &Database, table: &Table, provider: &dyn Provider, view: &View
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::sql) mod tests;

@@ -2,7 +2,7 @@ use super::*;
 use starling_apply::catalog::{DefaultValue, Index, IndexKind, KeyPart};
 use starling_apply::{BaseType, Column, ColumnType};
 
-struct Fixed;
+pub struct Fixed;
 
 impl Provider for Fixed {
     fn catalog(&self) -> Option<Arc<Catalog>> {

@@ -68,7 +68,7 @@ async fn session_statement(
         Statement::UnlockTables => Ok(Done::default()),
         Statement::LockTables(_) => Err(SqlError::unsupported("LOCK TABLES")),
         Statement::Explain { .. } => Err(SqlError::unsupported("EXPLAIN")),
-        Statement::TableMaintenance { verb, .. } => Err(SqlError::unsupported(format!("{verb} TABLE"))),
+        Statement::TableMaintenance { verb, names } => present::maintenance(session, verb, names, inputs, sink).await,
         Statement::LoadData { .. } => Err(SqlError::unsupported("LOAD DATA")),
         Statement::Refused(name) => Err(SqlError::unsupported(name)),
         _ => Err(SqlError::internal("a statement nobody runs")),
