@@ -12,6 +12,9 @@ use crate::vector::Origin;
 
 /// Entries under one leaf.
 pub const LEAF_ENTRIES: u64 = 256;
+/// Leaves stored in one value, rewritten as it fills. One value for each leaf would be a page that never changes again in
+/// every other segment of sled's file, and keep sled from ever using those segments again after a prune.
+pub(crate) const BLOCK_LEAVES: u64 = 64;
 /// Children of one node.
 pub const FAN_OUT: u64 = 16;
 

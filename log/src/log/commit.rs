@@ -38,6 +38,8 @@ pub(super) struct Tail {
 #[derive(Default)]
 pub(super) struct Committer {
     pub tails: BTreeMap<Origin, Tail>,
+    /// The Merkle leaves of each origin's last block, as stored.
+    pub blocks: BTreeMap<Origin, Vec<u8>>,
     pub flush: u64,
     /// No stamp above it has been given out durably.
     pub mark: Hlc,
@@ -309,6 +311,7 @@ impl Log {
         committer.flush += 1;
         committer.mark = committer.mark.max(finished.mark);
         committer.tails.extend(finished.tails);
+        committer.blocks.extend(finished.blocks);
         self.flush.store(committer.flush, Ordering::Release);
         self.store.set_witness(committer.flush);
         self.show(finished.entries);

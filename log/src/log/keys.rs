@@ -34,10 +34,11 @@ pub(super) fn parse_segment(key: &[u8]) -> Option<(Origin, u64, u16)> {
     Some((u16::from_be_bytes(*origin), u64::from_be_bytes(*first), u16::from_be_bytes(part)))
 }
 
-pub(super) fn leaf(origin: Origin, index: u64) -> Key {
+/// A block of Merkle leaves.
+pub(super) fn leaves(origin: Origin, block: u64) -> Key {
     let mut out = Key::new();
     out.extend_from_slice(&origin.to_be_bytes());
-    out.extend_from_slice(&index.to_be_bytes());
+    out.extend_from_slice(&block.to_be_bytes());
     out
 }
 

@@ -16,6 +16,7 @@ use super::commit::{Committer, Tail};
 use super::prune::take_cuts;
 use super::{Log, LogOptions, OpenError, Visible, keys, recent};
 use crate::clock::{Clock, Hlc, TimeSource};
+use crate::merkle;
 use crate::segment::{self, VERSION_MAX};
 use crate::store::{Op, Store, StoreError, Tree};
 use crate::vector::{Origin, VersionVector};
@@ -97,6 +98,21 @@ impl Opening<'_> {
         }
     }
 
+    /// The Merkle leaves of an origin's last block, without those of entries that a crash took away.
+    fn block(&self, origin: Origin, seq: u64) -> Result<Vec<u8>, OpenError> {
+        let leaves = seq / merkle::LEAF_ENTRIES;
+        let want = (leaves % merkle::BLOCK_LEAVES) as usize * size_of::<merkle::Hash>();
+        if want == 0 {
+            return Ok(Vec::new());
+        }
+        let key = keys::leaves(origin, leaves / merkle::BLOCK_LEAVES);
+        let found = self.store.get(Tree::Merkle, &key).map_err(|e| self.failed(e))?;
+        match found.as_ref().and_then(|b| b.get(..want)) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => Err(self.damaged(format!("hashes of origin {origin} are missing"))),
+        }
+    }
+
     fn header(&self, origin: Origin, record: &Bytes) -> Result<segment::Header, OpenError> {
         let bytes = &record[keys::HEAD.min(record.len())..];
         match segment::header(bytes) {
@@ -144,6 +160,10 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
             *slot = tail;
         }
     }
+    let mut blocks = BTreeMap::new();
+    for (origin, tail) in &tails {
+        blocks.insert(*origin, opening.block(*origin, tail.seq)?);
+    }
     let witness = store.witness();
     if witness > flush {
         return Err(opening.damaged(format!("flush {witness} was acknowledged, but only {flush} are there")));
@@ -160,7 +180,12 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
     Ok(Log {
         clock,
         queue: Default::default(),
-        committer: Mutex::new(Committer { tails, flush, mark }),
+        committer: Mutex::new(Committer {
+            tails,
+            blocks,
+            flush,
+            mark,
+        }),
         visible: RwLock::new(visible),
         merkle: Default::default(),
         partial: Default::default(),

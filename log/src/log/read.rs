@@ -150,24 +150,24 @@ impl Log {
         let tail = self.committer.lock().tails.get(&origin).copied().unwrap_or_default();
         let mut cache = self.merkle.lock();
         let want = tail.seq / merkle::LEAF_ENTRIES;
-        let mut next = cache.leaves(origin);
+        let have = cache.leaves(origin);
+        let mut next = have;
         let mut fresh = Vec::new();
-        self.store.range(
-            Tree::Merkle,
-            &keys::leaf(origin, next),
-            &keys::leaf(origin, want),
-            &mut |key, value| {
-                let hash = <[u8; 16]>::try_from(&value[..]).map(u128::from_le_bytes);
-                match hash {
-                    Ok(hash) if key == &keys::leaf(origin, next)[..] => fresh.push(hash),
-                    _ => return false,
-                }
-                next += 1;
-                true
-            },
-        )?;
+        let from = keys::leaves(origin, have / merkle::BLOCK_LEAVES);
+        let to = keys::leaves(origin, want.div_ceil(merkle::BLOCK_LEAVES));
+        self.store.range(Tree::Merkle, &from, &to, &mut |key, block| {
+            if key != &keys::leaves(origin, next / merkle::BLOCK_LEAVES)[..] {
+                return false;
+            }
+            let known = (next % merkle::BLOCK_LEAVES) as usize;
+            let (hashes, _) = block.as_chunks::<16>();
+            let take = usize::try_from(want - next).unwrap_or(usize::MAX);
+            fresh.extend(hashes.iter().skip(known).take(take).map(|h| u128::from_le_bytes(*h)));
+            next = have + fresh.len() as u64;
+            next < want
+        })?;
         if next < want {
-            return Err(ReadError::Damaged(format!("leaf {next} of origin {origin} is missing")));
+            return Err(ReadError::Damaged(format!("hash {next} of origin {origin} is missing")));
         }
         cache.extend(origin, fresh);
         Ok(cache.tree(origin, tail.seq, tail.open_leaf))

@@ -28,6 +28,8 @@ pub(super) struct Round<'a> {
     built: Vec<Built>,
     /// By origin the chain behind each new entry, from the first new seq on.
     chains: BTreeMap<Origin, (u64, Vec<u128>)>,
+    /// The leaves of each origin's last block, where this round adds some.
+    blocks: BTreeMap<Origin, Vec<u8>>,
     leaves: Vec<Op>,
     settings: Vec<Op>,
     segments: Vec<Op>,
@@ -41,6 +43,7 @@ pub(super) struct Finished<'a> {
     pub ops: Vec<Op>,
     pub mark: Hlc,
     pub tails: BTreeMap<Origin, Tail>,
+    pub blocks: BTreeMap<Origin, Vec<u8>>,
     pub entries: Vec<Arc<Entry>>,
 }
 
@@ -54,6 +57,7 @@ impl<'a> Round<'a> {
             builders: BTreeMap::new(),
             built: Vec::new(),
             chains: BTreeMap::new(),
+            blocks: BTreeMap::new(),
             leaves: Vec::new(),
             settings: Vec::new(),
             segments: Vec::new(),
@@ -110,8 +114,7 @@ impl<'a> Round<'a> {
         let mut tail = self.tail(origin);
         let mut chain = merkle::chain(tail.open_leaf, frame.hash(&mut self.scratch));
         if let Some(index) = merkle::completes(seq) {
-            let value = chain.to_le_bytes().to_vec();
-            self.leaves.push(Op::Put(Tree::Merkle, keys::leaf(origin, index), value.into()));
+            self.leaf(origin, index, chain);
             chain = 0;
         }
         tail = Tail {
@@ -122,6 +125,22 @@ impl<'a> Round<'a> {
         };
         self.tails.insert(origin, tail);
         self.chains.entry(origin).or_insert_with(|| (seq, Vec::new())).1.push(chain);
+    }
+
+    /// Adds a leaf to its block; the block is written as it then is.
+    fn leaf(&mut self, origin: Origin, index: u64, hash: u128) {
+        let old = self.committer.blocks.get(&origin);
+        let block = self.blocks.entry(origin).or_insert_with(|| old.cloned().unwrap_or_default());
+        if index.is_multiple_of(merkle::BLOCK_LEAVES) {
+            block.clear();
+        }
+        block.extend_from_slice(&hash.to_le_bytes());
+        let key = keys::leaves(origin, index / merkle::BLOCK_LEAVES);
+        let value = block.clone();
+        match self.leaves.last_mut() {
+            Some(Op::Put(_, last, record)) if *last == key => *record = value.into(),
+            _ => self.leaves.push(Op::Put(Tree::Merkle, key, value.into())),
+        }
     }
 
     /// Takes all of `incoming`, or refuses all of it.
@@ -245,6 +264,7 @@ impl<'a> Round<'a> {
             ops,
             mark,
             tails: self.tails,
+            blocks: self.blocks,
             entries: self.entries,
         })
     }

@@ -24,6 +24,10 @@ pub const RESERVE_BYTES: u64 = 16 << 20;
 /// sled writes a value, and now and then the page it stands in.
 const WRITE_FACTOR: u64 = 2;
 
+/// sled takes back half-empty parts of its file only in this thread of its own, one of 512 KiB each time (its `flush` there is
+/// no flush that anything waits for). Without it pages that never change keep the space around them for ever.
+const TIDY_EVERY_MS: u64 = 250;
+
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
 const DATA_FILE: &str = "db";
@@ -146,7 +150,7 @@ fn open_sled(dir: &Path, cache_bytes: u64) -> Result<(sled::Db, [sled::Tree; 4])
             .path(dir)
             .cache_capacity(cache_bytes)
             .mode(sled::Mode::HighThroughput)
-            .flush_every_ms(None)
+            .flush_every_ms(Some(TIDY_EVERY_MS))
             .open()?;
         let [a, b, c, d] = Tree::ALL.map(|t| db.open_tree(t.name()));
         Ok((db, [a?, b?, c?, d?]))
