@@ -185,6 +185,7 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
             blocks,
             flush,
             mark,
+            ..Committer::default()
         }),
         visible: RwLock::new(visible),
         merkle: Default::default(),
