@@ -228,7 +228,7 @@ impl Binder<'_> {
             }
             Expr::Regexp { expr, pattern, negated } => {
                 let args = [self.bind(expr)?, self.bind(pattern)?];
-                (self.named("regexp_like", &args)?, *negated)
+                (self.named("regexp", &args)?, *negated)
             }
             Expr::SoundsLike { left, right } => {
                 let (l, r) = (self.bind(left)?, self.bind(right)?);
