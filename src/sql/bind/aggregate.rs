@@ -151,6 +151,9 @@ impl Binder<'_> {
         if call.distinct && window.is_some() {
             return Err(SqlError::unsupported("<window function>(DISTINCT ..)"));
         }
+        if call.distinct && function.name == "avg" {
+            return self.distinct_average(&args[0]);
+        }
         let ordered = matches!(function.name, "min" | "max" | "any_value");
         let lowered: Vec<(String, Ty)> = args
             .iter()
@@ -174,6 +177,25 @@ impl Binder<'_> {
         let sql = function.call(&converted, &types, &result);
         let over = window.map(Window::text).unwrap_or_default();
         Ok(Ex::sql(format!("{sql}{over}"), result))
+    }
+
+    /// SQLite takes DISTINCT with one argument only, and the exact average needs its scale beside the value.
+    fn distinct_average(&mut self, ex: &Ex) -> Result<Ex> {
+        let Some(sum) = func::lookup("sum") else {
+            return Err(SqlError::unsupported("AVG(DISTINCT)"));
+        };
+        let (sql, ty) = self.number_text(ex);
+        let (sql, number) = convert::number(&sql, &ty);
+        let whole = Ex::sql(
+            sum.call(
+                &[format!("DISTINCT {sql}{}", collate(&number))],
+                std::slice::from_ref(&ty),
+                &(sum.result)(std::slice::from_ref(&ty)),
+            ),
+            (sum.result)(&[ty]),
+        );
+        let count = Ex::sql(format!("count(DISTINCT {sql}{})", collate(&number)), Ty::int(false));
+        self.named("/", &[whole, count])
     }
 
     /// GROUP_CONCAT([DISTINCT] e, … [ORDER BY …] [SEPARATOR s])

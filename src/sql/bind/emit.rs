@@ -200,7 +200,7 @@ pub(crate) fn check_collations(types: &[&Ty], operation: &str) -> Result<()> {
             Some((other, strength)) if strength == ty.coercibility && other != collation => {
                 let explicit = strength == Coercibility::Explicit;
                 let one_charset = charset(other) == charset(collation);
-                let settled = !explicit && ((one_charset && (other.ends_with("_bin") || collation.ends_with("_bin"))) || !one_charset);
+                let settled = !explicit && (!one_charset || other.ends_with("_bin") || collation.ends_with("_bin"));
                 if !settled && strength <= Coercibility::Implicit {
                     let (a, b) = (strength_name(strength), strength_name(ty.coercibility));
                     return Err(SqlError::new(

@@ -58,8 +58,9 @@ impl Binder<'_> {
                     }
                 }
             };
-            if let (Some(col), Some(frame)) = (ex.col, self.frames.last_mut()) {
-                frame.grouped.push(col);
+            if let Some(frame) = self.frames.last_mut() {
+                frame.grouped.extend(ex.col);
+                frame.groups.push(ex.code.clone());
             }
             if ex.is_constant() {
                 // A bare number would be a position to SQLite.
@@ -99,6 +100,9 @@ impl Binder<'_> {
         determined.extend(&facts.constant);
         self.close(&mut determined, &facts);
         for index in 0..block.items.len() {
+            if self.frames.last().is_some_and(|f| f.groups.contains(&block.items[index].code)) {
+                continue;
+            }
             let written = items.written.get(index).and_then(|i| select.items.get(*i));
             if let Some(SelectItem::Expr { expr, .. }) = written {
                 let own = shape(expr);

@@ -373,6 +373,12 @@ impl Binder<'_> {
                 parts.join(" UNION ALL ")
             }
             Body::Compound { op, left, right } => {
+                if *op == "UNION" && types.is_some_and(|t| t.iter().any(|t| !super::compare::collate(t).is_empty())) {
+                    // SQLite's UNION shows the last of several equal texts ('a', 'A'), MySQL and DISTINCT the first.
+                    let l = self.write_body(left, types, names, true);
+                    let r = self.write_body(right, types, None, true);
+                    return format!("SELECT DISTINCT * FROM ({l} UNION ALL {r})");
+                }
                 let distinct = *op != "UNION ALL";
                 let l = self.write_body(left, types, names, collate || distinct);
                 let r = self.write_body(right, types, None, collate || distinct);

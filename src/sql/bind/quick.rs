@@ -99,7 +99,9 @@ impl Binder<'_> {
     /// `column` held to one of `values`, if each of them compares in the column's own form (only then its key serves, and
     /// only then a unique key means one row).
     fn held(&self, column: &Expr, values: &[Expr]) -> Option<Held> {
-        let Expr::Column { db, table, name, .. } = column else { return None };
+        let Expr::Column { db, table, name, .. } = column else {
+            return None;
+        };
         let (source, index) = self.find_column(db.as_deref(), table.as_deref(), name)?;
         let source = &self.sources[source];
         let id = source.table.as_ref()?.columns.get(index)?.id;

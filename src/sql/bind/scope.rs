@@ -9,7 +9,7 @@ use std::sync::Arc;
 use starling_apply::{Database, Table};
 
 use super::Binder;
-use super::value::{Ex, column_type};
+use super::value::{Code, Ex, column_type};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::lower::text::push_identifier;
 use crate::sql::types::Ty;
@@ -67,6 +67,8 @@ pub(crate) struct Frame {
     pub bare: Vec<(usize, usize)>,
     /// Columns that GROUP BY names.
     pub grouped: Vec<(usize, usize)>,
+    /// What GROUP BY names, as bound.
+    pub groups: Vec<Code>,
     /// A name was resolved in a frame outside of this one.
     pub correlated: bool,
 }
@@ -294,6 +296,8 @@ impl Binder<'_> {
     /// The same, in the blocks around the innermost one.
     pub(crate) fn find_outer(&self, db: Option<&str>, table: Option<&str>, name: &str) -> Option<(usize, usize)> {
         let inner = self.frames.len().checked_sub(1)?;
-        (0..inner).rev().find_map(|depth| self.column_in(depth, db, table, name).ok().flatten())
+        (0..inner)
+            .rev()
+            .find_map(|depth| self.column_in(depth, db, table, name).ok().flatten())
     }
 }

@@ -201,9 +201,9 @@ impl Binder<'_> {
                 }
                 let literal = matches!(ex.code, Code::Literal { .. });
                 if names == Names::Matter && (alias.is_none() || literal) {
-                    for slot in self.seen[seen..].to_vec() {
-                        self.pin(slot);
-                    }
+                    let named = self.seen.split_off(seen);
+                    named.iter().for_each(|slot| self.pin(*slot));
+                    self.seen.extend(named);
                 }
                 let name = match alias {
                     Some(alias) => alias.clone(),

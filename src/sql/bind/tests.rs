@@ -29,7 +29,11 @@ impl VarTypes for Vars {
         }
     }
     fn user(&self, name: &str) -> Ty {
-        if name == "n" { Ty::int(true) } else { Ty::text(64, COLLATION, true) }
+        if name == "n" {
+            Ty::int(true)
+        } else {
+            Ty::text(64, COLLATION, true)
+        }
     }
 }
 

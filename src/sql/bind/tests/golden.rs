@@ -158,7 +158,12 @@ fn columns_are_described() {
     assert_eq!(names, ["ID", "label", "1+1", "text", "a"]);
     let label = &plan.columns[1];
     assert_eq!(
-        (label.schema.as_str(), label.table.as_str(), label.org_table.as_str(), label.org_name.as_str()),
+        (
+            label.schema.as_str(),
+            label.table.as_str(),
+            label.org_table.as_str(),
+            label.org_name.as_str()
+        ),
         ("shop", "x", "t", "name")
     );
     assert!(plan.columns[0].primary_key && plan.columns[0].not_null);
@@ -169,8 +174,6 @@ fn columns_are_described() {
 fn invisible_tables_names_do_not_mix() {
     check(&[(
         "SELECT (SELECT name FROM u WHERE u.id = t.id) n FROM t",
-        concat!(
-            r#"SELECT (SELECT "u"."name" FROM "shop"."u" WHERE ("u"."id" = "t"."id")) FROM "shop"."t""#
-        ),
+        concat!(r#"SELECT (SELECT "u"."name" FROM "shop"."u" WHERE ("u"."id" = "t"."id")) FROM "shop"."t""#),
     )]);
 }

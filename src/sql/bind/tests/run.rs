@@ -150,9 +150,15 @@ fn constants_meet_columns_in_the_columns_form() {
 #[test]
 fn truth_has_three_values() {
     check(&[
-        ("SELECT 1 AND NULL, 0 AND NULL, 1 OR NULL, NOT NULL, 1 XOR NULL", "NULL|0|1|NULL|NULL"),
+        (
+            "SELECT 1 AND NULL, 0 AND NULL, 1 OR NULL, NOT NULL, 1 XOR NULL",
+            "NULL|0|1|NULL|NULL",
+        ),
         ("SELECT 1 XOR 1, 1 XOR 0, NOT 5, !0, 2 AND 3", "0|1|0|1|1"),
-        ("SELECT NULL IS UNKNOWN, 1 IS TRUE, 2 IS TRUE, 0 IS NOT FALSE, NULL IS TRUE", "1|1|1|0|0"),
+        (
+            "SELECT NULL IS UNKNOWN, 1 IS TRUE, 2 IS TRUE, 0 IS NOT FALSE, NULL IS TRUE",
+            "1|1|1|0|0",
+        ),
         ("SELECT NULL <=> NULL, 1 <=> NULL, NULL = NULL, 1 <=> 1", "1|0|NULL|1"),
         ("SELECT 2 IN (1, NULL), 1 IN (1, NULL), 2 NOT IN (1, 3)", "NULL|1|1"),
         ("SELECT 'a' = 'A', 'a' = BINARY 'A', 'b' > 'A'", "1|0|1"),
@@ -170,7 +176,10 @@ fn arithmetic_is_mysqls() {
         ("SELECT 1e0/4, 1.5e0+1", "0.25|2.5"),
         ("SELECT '3' + 4, '1.5x' + 1", "7.0|2.5"),
         ("SELECT 5 & 3, 5 | 3, 5 ^ 3, 1 << 3, 16 >> 2", "1|7|6|8|4"),
-        ("SELECT 9223372036854775807 + 1", "1690 BIGINT value is out of range in '(9223372036854775807 + 1)'"),
+        (
+            "SELECT 9223372036854775807 + 1",
+            "1690 BIGINT value is out of range in '(9223372036854775807 + 1)'",
+        ),
         ("SELECT -9223372036854775808", "-9223372036854775808"),
         ("SELECT price * 2, price / 3, price + id FROM t WHERE id = 1", "3.00|0.500000|2.50"),
         ("SELECT id, -id, - - id FROM t WHERE id = 2", "2|-2|2"),
@@ -183,7 +192,10 @@ fn branches_share_a_type() {
     check(&[
         ("SELECT CASE WHEN 1 THEN 1 ELSE 2.5 END", "1.0"),
         ("SELECT CASE 2 WHEN 1 THEN 'a' WHEN 2 THEN 'b' END", "b"),
-        ("SELECT IF(1, 'x', 5), IFNULL(NULL, 3), COALESCE(NULL, NULL, 'z'), NULLIF(1, 1), NULLIF('a', 'A')", "x|3|z|NULL|NULL"),
+        (
+            "SELECT IF(1, 'x', 5), IFNULL(NULL, 3), COALESCE(NULL, NULL, 'z'), NULLIF(1, 1), NULLIF('a', 'A')",
+            "x|3|z|NULL|NULL",
+        ),
         ("SELECT CASE name WHEN 'apple' THEN 1 ELSE 0 END FROM t", "1;0;1"),
         ("SELECT IF(id > 1, price, id) FROM t ORDER BY id", "1.00;20.00;3.00"),
     ]);
@@ -193,12 +205,21 @@ fn branches_share_a_type() {
 fn joins() {
     check(&[
         ("SELECT t.id, u.id FROM t JOIN u ON u.t_id = t.id ORDER BY 1, 2", "1|1;1|2;3|3"),
-        ("SELECT t.id, u.id FROM t LEFT JOIN u ON u.t_id = t.id ORDER BY 1, 2", "1|1;1|2;2|NULL;3|3"),
-        ("SELECT t.id, u.id FROM t RIGHT JOIN u ON u.t_id = t.id ORDER BY 2", "1|1;1|2;3|3;NULL|4"),
+        (
+            "SELECT t.id, u.id FROM t LEFT JOIN u ON u.t_id = t.id ORDER BY 1, 2",
+            "1|1;1|2;2|NULL;3|3",
+        ),
+        (
+            "SELECT t.id, u.id FROM t RIGHT JOIN u ON u.t_id = t.id ORDER BY 2",
+            "1|1;1|2;3|3;NULL|4",
+        ),
         ("SELECT COUNT(*) FROM t, u", "12"),
         ("SELECT a.id FROM u a JOIN u b USING (id, name) WHERE id > 2 ORDER BY id", "3;4"),
         ("SELECT * FROM (SELECT 1 a, 2 b) x NATURAL JOIN (SELECT 1 a, 3 c) y", "1|2|3"),
-        ("SELECT COUNT(*) FROM t LEFT JOIN (u a JOIN u b ON a.id = b.id) ON a.t_id = t.id", "4"),
+        (
+            "SELECT COUNT(*) FROM t LEFT JOIN (u a JOIN u b ON a.id = b.id) ON a.t_id = t.id",
+            "4",
+        ),
         ("SELECT x.id FROM t x STRAIGHT_JOIN u y ON x.id = y.t_id WHERE y.n = 7", "1"),
         ("SELECT COUNT(*) FROM t a, t b LEFT JOIN u ON u.t_id = b.id WHERE a.id = 1", "4"),
     ]);
@@ -207,42 +228,81 @@ fn joins() {
 #[test]
 fn subqueries() {
     check(&[
-        ("SELECT id, (SELECT name FROM u WHERE u.id = t.id) FROM t ORDER BY id", "1|one;2|two;3|three"),
+        (
+            "SELECT id, (SELECT name FROM u WHERE u.id = t.id) FROM t ORDER BY id",
+            "1|one;2|two;3|three",
+        ),
         ("SELECT (SELECT id FROM t)", "1242 Subquery returns more than 1 row"),
         ("SELECT (SELECT id FROM t WHERE 0)", "NULL"),
-        ("SELECT (SELECT MAX(n) FROM u WHERE u.t_id = t.id) m FROM t ORDER BY t.id", "7;NULL;NULL"),
+        (
+            "SELECT (SELECT MAX(n) FROM u WHERE u.t_id = t.id) m FROM t ORDER BY t.id",
+            "7;NULL;NULL",
+        ),
         ("SELECT id FROM t WHERE id IN (SELECT t_id FROM u) ORDER BY id", "1;3"),
-        ("SELECT id FROM t WHERE id NOT IN (SELECT t_id FROM u WHERE t_id IS NOT NULL) ORDER BY id", "2"),
+        (
+            "SELECT id FROM t WHERE id NOT IN (SELECT t_id FROM u WHERE t_id IS NOT NULL) ORDER BY id",
+            "2",
+        ),
         ("SELECT id FROM t WHERE (id, 'ONE') IN (SELECT t_id, name FROM u)", "1"),
         ("SELECT id FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.t_id = t.id AND n > 6)", "1"),
         ("SELECT id FROM t WHERE id > ALL (SELECT id FROM u WHERE id < 3)", "3"),
-        ("SELECT id FROM t WHERE id >= ANY (SELECT id FROM u WHERE id IN (2, 9)) ORDER BY id", "2;3"),
-        ("SELECT 1 > ALL (SELECT 1 FROM t WHERE 0), 1 > ANY (SELECT 1 FROM t WHERE 0), 2 > ALL (SELECT n FROM u)", "1|0|0"),
-        ("SELECT (1, 2) < (1, 3), (2, 1) > (1, 5), (1, NULL) = (1, 2), (1, 2) <=> (1, 2)", "1|1|NULL|1"),
+        (
+            "SELECT id FROM t WHERE id >= ANY (SELECT id FROM u WHERE id IN (2, 9)) ORDER BY id",
+            "2;3",
+        ),
+        (
+            "SELECT 1 > ALL (SELECT 1 FROM t WHERE 0), 1 > ANY (SELECT 1 FROM t WHERE 0), 2 > ALL (SELECT n FROM u)",
+            "1|0|0",
+        ),
+        (
+            "SELECT (1, 2) < (1, 3), (2, 1) > (1, 5), (1, NULL) = (1, 2), (1, 2) <=> (1, 2)",
+            "1|1|NULL|1",
+        ),
         ("SELECT id FROM u WHERE (id, name) IN ((1, 'ONE'), (2, 'x'))", "1"),
         ("SELECT (1, 'a') = (SELECT 1, 'A')", "1"),
-        ("SELECT price FROM t WHERE price IN (SELECT 3 UNION SELECT 20) ORDER BY id", "20.00;3.00"),
+        (
+            "SELECT price FROM t WHERE price IN (SELECT 3 UNION SELECT 20) ORDER BY id",
+            "20.00;3.00",
+        ),
     ]);
 }
 
 #[test]
 fn groups_and_windows() {
     check(&[
-        ("SELECT t_id, COUNT(*), SUM(n), AVG(n), MIN(name), MAX(n) FROM u GROUP BY t_id ORDER BY t_id", "1|2|12|6.0000|one|7;3|1|NULL|NULL|three|NULL;9|1|1|1.0000|lost|1"),
+        (
+            "SELECT t_id, COUNT(*), SUM(n), AVG(n), MIN(name), MAX(n) FROM u GROUP BY t_id ORDER BY t_id",
+            "1|2|12|6.0000|one|7;3|1|NULL|NULL|three|NULL;9|1|1|1.0000|lost|1",
+        ),
         ("SELECT name, COUNT(*) FROM t GROUP BY name ORDER BY 2 DESC", "Apple|2;banana|1"),
         ("SELECT COUNT(DISTINCT name), COUNT(DISTINCT t_id, name) FROM u", "4|4"),
         ("SELECT COUNT(DISTINCT name) FROM t", "2"),
         ("SELECT DISTINCT name FROM t ORDER BY name", "Apple;banana"),
-        ("SELECT SUM(price), AVG(price), MAX(price), MIN(price) FROM t", "24.50|8.166667|20.00|1.50"),
+        (
+            "SELECT SUM(price), AVG(price), MAX(price), MIN(price) FROM t",
+            "24.50|8.166667|20.00|1.50",
+        ),
         ("SELECT t_id % 2 p, COUNT(*) c FROM u GROUP BY p HAVING c > 1 AND p = 1", "1|4"),
         ("SELECT id FROM u HAVING id > 3", "4"),
         ("SELECT id AS k FROM u HAVING k = 2", "2"),
         ("SELECT COUNT(*) FROM t HAVING COUNT(*) > 5", ""),
-        ("SELECT GROUP_CONCAT(name ORDER BY id DESC SEPARATOR '-') FROM u", "lost-three-two-one"),
+        (
+            "SELECT GROUP_CONCAT(name ORDER BY id DESC SEPARATOR '-') FROM u",
+            "lost-three-two-one",
+        ),
         ("SELECT AVG(DISTINCT t_id) FROM u", "4.3333"),
-        ("SELECT id, ROW_NUMBER() OVER (ORDER BY n DESC), SUM(n) OVER (PARTITION BY t_id) FROM u ORDER BY id", "1|2|12;2|1|12;3|4|NULL;4|3|1"),
-        ("SELECT id, LAG(id, 1, 0) OVER w, RANK() OVER w FROM u WINDOW w AS (ORDER BY id) ORDER BY id", "1|0|1;2|1|2;3|2|3;4|3|4"),
-        ("SELECT SUM(n) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM u ORDER BY id", "5;12;7;1"),
+        (
+            "SELECT id, ROW_NUMBER() OVER (ORDER BY n DESC), SUM(n) OVER (PARTITION BY t_id) FROM u ORDER BY id",
+            "1|2|12;2|1|12;3|4|NULL;4|3|1",
+        ),
+        (
+            "SELECT id, LAG(id, 1, 0) OVER w, RANK() OVER w FROM u WINDOW w AS (ORDER BY id) ORDER BY id",
+            "1|0|1;2|1|2;3|2|3;4|3|4",
+        ),
+        (
+            "SELECT SUM(n) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM u ORDER BY id",
+            "5;12;7;1",
+        ),
     ]);
 }
 
@@ -257,11 +317,20 @@ fn set_operations_and_common_tables() {
         ("SELECT 1 UNION SELECT 2 EXCEPT SELECT 2", "1"),
         ("SELECT id FROM t UNION SELECT n FROM u ORDER BY id DESC LIMIT 2", "7;5"),
         ("SELECT id FROM t UNION SELECT n FROM u WHERE n > 2 ORDER BY -id", "7;5;3;2;1"),
-        ("(SELECT id FROM u ORDER BY id DESC LIMIT 1) UNION ALL (SELECT id FROM t ORDER BY id LIMIT 1)", "4;1"),
+        (
+            "(SELECT id FROM u ORDER BY id DESC LIMIT 1) UNION ALL (SELECT id FROM t ORDER BY id LIMIT 1)",
+            "4;1",
+        ),
         ("(SELECT id FROM u ORDER BY id DESC LIMIT 2) ORDER BY id", "3;4"),
         ("VALUES ROW(1, 'a'), ROW(2, 'b')", "1|a;2|b"),
-        ("WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 4) SELECT SUM(i) FROM n", "10"),
-        ("WITH a AS (SELECT id FROM t), b (k) AS (SELECT id FROM a WHERE id > 1) SELECT * FROM b, a WHERE b.k = a.id ORDER BY 1", "2|2;3|3"),
+        (
+            "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 4) SELECT SUM(i) FROM n",
+            "10",
+        ),
+        (
+            "WITH a AS (SELECT id FROM t), b (k) AS (SELECT id FROM a WHERE id > 1) SELECT * FROM b, a WHERE b.k = a.id ORDER BY 1",
+            "2|2;3|3",
+        ),
         ("SELECT d.k, d.v FROM (SELECT id, name FROM u) AS d (k, v) WHERE k = 2", "2|two"),
         ("SELECT id FROM u ORDER BY id LIMIT 1, 2", "2;3"),
         ("SELECT id FROM u ORDER BY id LIMIT 18446744073709551615 OFFSET 3", "4"),
@@ -285,11 +354,17 @@ fn order_and_names() {
 #[test]
 fn casts() {
     check(&[
-        ("SELECT CAST('12abc' AS SIGNED), CAST(2.5 AS SIGNED), CAST('1.45' AS DECIMAL(5,1))", "12|3|1.5"),
+        (
+            "SELECT CAST('12abc' AS SIGNED), CAST(2.5 AS SIGNED), CAST('1.45' AS DECIMAL(5,1))",
+            "12|3|1.5",
+        ),
         ("SELECT CAST('2020-01-02 03:04:05' AS DATE), CAST(5 AS CHAR)", "2020-01-02|5"),
         ("SELECT CAST(-1 AS UNSIGNED)", "18446744073709551615"),
         ("SELECT CONVERT('abc' USING latin1), HEX(CAST('ab' AS BINARY(3)))", "abc|616200"),
-        ("SELECT CAST(price AS CHAR), CAST(day AS CHAR) FROM t WHERE id = 1", "1.50|2020-01-01"),
+        (
+            "SELECT CAST(price AS CHAR), CAST(day AS CHAR) FROM t WHERE id = 1",
+            "1.50|2020-01-01",
+        ),
     ]);
 }
 
@@ -301,6 +376,9 @@ fn deep_expressions_fit_the_stack() {
     let wide = format!("SELECT 1 FROM t WHERE {}", vec!["id = 1"; 5000].join(" OR "));
     for text in [deep, chain, wide] {
         let outcome = plan_of(&text, &[]);
-        assert!(outcome.as_ref().is_ok() || outcome.as_ref().is_err_and(|e| e.code == 1436), "{outcome:?}");
+        assert!(
+            outcome.as_ref().is_ok() || outcome.as_ref().is_err_and(|e| e.code == 1436),
+            "{outcome:?}"
+        );
     }
 }
