@@ -114,6 +114,7 @@ impl Materializer {
                 schema: &schema,
                 name: &new.name,
                 table: &new,
+                ms: entry.stamp.hlc.0 >> 16,
             };
             match before.tables.get(&id).map(|v| v.current().clone()) {
                 None => reshape::create(conn, shape)?,

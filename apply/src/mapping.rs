@@ -220,7 +220,7 @@ fn source(id: u32, image: Option<usize>, chain: &[Version]) -> Source {
     for version in chain {
         let Some(next) = version.table.column_by_id(id) else { continue };
         match column {
-            None if image.is_none() => filled = Some(default_stored(next)),
+            None if image.is_none() => filled = Some(default_stored(next, version.stamp.hlc.0 >> 16)),
             Some(from) if !is_same(from, next) => match &mut filled {
                 Some(value) => *value = convert(value.as_ref(), from, next),
                 None => steps.push((from.clone(), next.clone())),

@@ -109,6 +109,7 @@ impl Rebuild<'_> {
             schema: &schema,
             name: &self.name,
             table: &version.table,
+            ms: version.stamp.hlc.0 >> 16,
         };
         let mut start = version.table.auto_increment;
         match self.versions.all.last() {

@@ -18,6 +18,8 @@ pub struct Shape<'a> {
     pub schema: &'a str,
     pub name: &'a str,
     pub table: &'a Table,
+    /// When it came to be, milliseconds since the epoch (what CURRENT_TIMESTAMP is for a new column's old rows).
+    pub ms: u64,
 }
 
 /// Later rows win where a new definition lets only one of several rows be: a row's rank in time.
@@ -50,13 +52,14 @@ fn create_indexes(conn: &Connection, shape: Shape<'_>) -> rusqlite::Result<()> {
 /// later displacing the earlier; without it they are a constraint error.
 pub fn reshape(conn: &Connection, old: Shape<'_>, new: Shape<'_>, parents: &[Database; 2], rank: Option<Rank<'_>>) -> rusqlite::Result<()> {
     match rank {
-        None if !needs_copy(old.table, new.table, parents) => natively(conn, old, new),
+        None if !needs_copy(old.table, new, parents) => natively(conn, old, new),
         rank => copy(conn, old, new, rank),
     }
 }
 
 /// What SQLite cannot change in place.
-fn needs_copy(old: &Table, new: &Table, parents: &[Database; 2]) -> bool {
+fn needs_copy(old: &Table, shape: Shape<'_>, parents: &[Database; 2]) -> bool {
+    let new = shape.table;
     let kept = |c: &Column| new.column_by_id(c.id).is_some_and(|n| same_shape(c, n));
     let order: Vec<u32> = new.columns.iter().map(|c| c.id).collect();
     let old_order: Vec<u32> = old.columns.iter().map(|c| c.id).collect();
@@ -66,7 +69,7 @@ fn needs_copy(old: &Table, new: &Table, parents: &[Database; 2]) -> bool {
     };
     !old.columns.iter().all(kept)
         || !order.starts_with(&old_order)
-        || new.columns[old.columns.len()..].iter().any(|c| !addable(c))
+        || new.columns[old.columns.len()..].iter().any(|c| !addable(c, shape.ms))
         || key(old) != key(new)
         || old.checks != new.checks
         || foreign(old, &parents[0]) != foreign(new, &parents[1])
@@ -80,10 +83,10 @@ fn same_shape(old: &Column, new: &Column) -> bool {
         && physical::collation(&old.ty) == physical::collation(&new.ty)
 }
 
-fn addable(column: &Column) -> bool {
+fn addable(column: &Column, ms: u64) -> bool {
     match &column.generated {
         Some(g) => !g.stored && column.nullable,
-        None => column.nullable || !matches!(default_stored(column), Value::Null),
+        None => column.nullable || !matches!(default_stored(column, ms), Value::Null),
     }
 }
 
@@ -127,7 +130,7 @@ fn natively(conn: &Connection, old: Shape<'_>, new: Shape<'_>) -> rusqlite::Resu
     }
     rename_columns(conn, &target, old.table, new.table)?;
     for column in &new.table.columns[old.table.columns.len()..] {
-        let default = match default_stored(column) {
+        let default = match default_stored(column, new.ms) {
             Value::Null => String::new(),
             _ if column.generated.is_some() => String::new(),
             value => format!(" DEFAULT {}", literal(&value)),
@@ -224,7 +227,7 @@ fn name_of(table: &Table, id: u32) -> String {
         .map_or_else(|| physical::hidden_key(table).to_owned(), |c| quote(&c.name))
 }
 
-fn origins<'a>(old: &'a Table, new: &'a Table) -> Vec<From<'a>> {
+fn origins<'a>(old: &'a Table, new: &'a Table, ms: u64) -> Vec<From<'a>> {
     let columns = stored(old);
     let position = |id: u32| columns.iter().position(|c| *c == id);
     let one = |id: u32| match (position(id), old.column_by_id(id), new.column_by_id(id)) {
@@ -232,7 +235,7 @@ fn origins<'a>(old: &'a Table, new: &'a Table) -> Vec<From<'a>> {
         (None, _, None) => From::HiddenKey,
         (Some(at), Some(a), Some(b)) if is_same(a, b) => From::Old(at),
         (Some(at), Some(a), Some(b)) => From::Converted(at, a, b),
-        (_, _, Some(b)) => From::Default(default_stored(b)),
+        (_, _, Some(b)) => From::Default(default_stored(b, ms)),
         (Some(at), Some(_), None) => From::Old(at),
     };
     stored(new).into_iter().map(one).collect()
@@ -247,7 +250,7 @@ fn copy_rows(conn: &Connection, old: Shape<'_>, new: Shape<'_>, rank: Option<Ran
     let verb = if rank.is_some() { "INSERT OR REPLACE" } else { "INSERT" };
     let target = format!("{}.{}", quote(new.schema), quote(new.name));
     let insert = format!("{verb} INTO {target} ({}) VALUES ({})", into.join(", "), marks.join(", "));
-    let origins = origins(old.table, new.table);
+    let origins = origins(old.table, new.table, new.ms);
     let key: Vec<usize> = old
         .table
         .key_columns()

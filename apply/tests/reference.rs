@@ -31,6 +31,29 @@ fn check(seed: u64, steps: usize, run: impl Fn(&World, &mut Dice, &mut Replica))
     assert_eq!(replica.rows(), expected, "seed {seed} steps {steps}");
 }
 
+/// Replays one failing case: `STARLING_FOLD_SEED=seed,steps`.
+#[test]
+fn a_given_seed_is_replayed() {
+    let Ok(given) = std::env::var("STARLING_FOLD_SEED") else { return };
+    let mut parts = given.split(',').map(|p| p.parse::<u64>().expect("seed,steps"));
+    let (Some(seed), Some(steps)) = (parts.next(), parts.next()) else {
+        panic!("seed,steps")
+    };
+    check(seed, usize::try_from(steps).expect("steps"), |world, dice, replica| {
+        for entry in world.arrival(dice) {
+            eprintln!("{}", world::describe(entry));
+            replica.apply(entry);
+            if dice.roll(4) == 0 {
+                replica.apply(entry);
+            }
+            if dice.roll(3) == 0 {
+                replica.commit();
+            }
+        }
+        replica.commit();
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 

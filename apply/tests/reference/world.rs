@@ -249,6 +249,9 @@ impl World {
                 def.columns.insert(at, c);
             }
             3 => {
+                if def.columns.len() == 1 {
+                    return;
+                }
                 let Some(gone) = def.columns.iter().rposition(|c| !key.contains(&c.id)) else {
                     return;
                 };
@@ -455,4 +458,28 @@ pub fn rows_of(state: &State) -> BTreeMap<u64, Vec<String>> {
         (t.id, rows)
     };
     state.tables.iter().map(table).collect()
+}
+
+/// One line for people.
+pub fn describe(entry: &Entry) -> String {
+    let mut out = format!("{:?} at {} causes {:?}", entry.place, entry.stamp.hlc.0, entry.causes.0);
+    match &entry.body {
+        Body::Schema(s) => out.push_str(&format!(" {}", String::from_utf8_lossy(&s.payload))),
+        Body::Rows(changes) => {
+            for c in changes.iter() {
+                let list = |r: starling_log::RowRef<'_>| r.iter().map(|v| format!("{:?}", v.to_owned())).collect::<Vec<_>>().join(" ");
+                out.push_str(&format!(
+                    "\n    {:?} of {:x} {:?} key {} after {} changed {:?}",
+                    c.op,
+                    changes.tables[c.table].table,
+                    changes.tables[c.table].columns,
+                    list(c.key),
+                    c.after.map(list).unwrap_or_default(),
+                    c.changed
+                ));
+            }
+        }
+        _ => {}
+    }
+    out
 }
