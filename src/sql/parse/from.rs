@@ -35,6 +35,7 @@ impl Parser<'_> {
     /// One join, and by how many joins the left side of the tree grew.
     fn join(&mut self, left: TableRef) -> Result<(TableRef, usize)> {
         self.enter()?;
+        self.link()?;
         let natural = self.eat(Kw::NATURAL);
         let kind = self.join_kind(natural)?;
         let mut right = self.table_factor()?;

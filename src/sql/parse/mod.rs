@@ -14,6 +14,7 @@ mod from;
 mod func;
 mod options;
 mod primary;
+pub mod print;
 mod query;
 mod set;
 mod show;
@@ -28,8 +29,12 @@ pub(in crate::sql) use primary::literal_of;
 
 /// How deep expressions and queries may nest (each level costs the parser some stack).
 const MAX_DEPTH: u32 = 200;
+/// And how much stack the parser itself may take for it, in any build: its callers, and who walks the tree, run on the same one.
+const MAX_STACK: usize = 768 << 10;
 /// How high a tree may grow, left-deep chains (`1+1+1…`) included: whoever walks it recurses so deep.
 const MAX_HEIGHT: u32 = 400;
+/// How many joins and set operations one statement may hold (they nest to the left without recursion here, but not elsewhere).
+const MAX_LINKS: u32 = 2000;
 
 /// The first statement of a text, and where the rest begins (behind its `;`; the text's length when nothing follows).
 pub fn parse_first(text: &[u8], mode: LexMode) -> Result<(Parsed, usize)> {
@@ -80,6 +85,10 @@ struct Parser<'a> {
     depth: u32,
     /// Greatest height of the expressions finished within the current one.
     height: u32,
+    /// Joins and set operations so far.
+    links: u32,
+    /// Where the stack stood when parsing began.
+    stack_base: usize,
 }
 
 /// A place to return to.
@@ -107,6 +116,8 @@ impl<'a> Parser<'a> {
             params: 0,
             depth: 0,
             height: 0,
+            links: 0,
+            stack_base: stack_address(),
         };
         parser.count_literal();
         parser
@@ -240,7 +251,15 @@ impl<'a> Parser<'a> {
     }
     fn enter(&mut self) -> Result<()> {
         self.depth += 1;
-        if self.depth > MAX_DEPTH { Err(too_deep()) } else { Ok(()) }
+        let used = self.stack_base.abs_diff(stack_address());
+        if self.depth > MAX_DEPTH || used > MAX_STACK {
+            return Err(too_deep());
+        }
+        Ok(())
+    }
+    fn link(&mut self) -> Result<()> {
+        self.links += 1;
+        if self.links > MAX_LINKS { Err(too_deep()) } else { Ok(()) }
     }
     fn leave(&mut self) {
         self.depth -= 1;
@@ -378,6 +397,13 @@ pub(in crate::sql) fn utf8(bytes: Vec<u8>) -> Result<String> {
         let shown: String = e.as_bytes().iter().take(6).map(|b| format!("\\x{b:02X}")).collect();
         SqlError::new(1300, format!("Invalid utf8mb4 character string: '{shown}'"))
     })
+}
+
+/// About where the stack stands.
+#[inline(never)]
+fn stack_address() -> usize {
+    let here = 0u8;
+    std::ptr::from_ref(std::hint::black_box(&here)).addr()
 }
 
 #[cold]

@@ -14,12 +14,16 @@ impl Parser<'_> {
     pub(super) fn query(&mut self) -> Result<Query> {
         self.enter()?;
         let with = self.with()?;
+        let query = self.query_with(with)?;
+        self.leave();
+        Ok(query)
+    }
+    /// The rest of a query whose WITH is parsed.
+    pub(super) fn query_with(&mut self, with: Option<With>) -> Result<Query> {
         let mut query = plain(SetExpr::Values(Vec::new()));
         query.body = self.set_expr(&mut query.into)?;
         query.with = with;
-        let query = self.unwrap_or_tail(query)?;
-        self.leave();
-        Ok(query)
+        self.unwrap_or_tail(query)
     }
     /// A query that came in parentheses: what may follow it within a larger one.
     pub(super) fn query_from(&mut self, inner: Query) -> Result<Query> {
@@ -100,6 +104,7 @@ impl Parser<'_> {
             if links > MAX_HEIGHT {
                 return Err(too_deep());
             }
+            self.link()?;
             self.bump();
             let all = self.eat(Kw::ALL);
             if !all {

@@ -47,15 +47,11 @@ impl Parser<'_> {
     }
     /// WITH before SELECT, UPDATE or DELETE.
     fn with_statement(&mut self) -> Result<Statement> {
-        let mark = self.mark();
         let with = self.with()?;
         match self.tok.kw {
             Kw::UPDATE => self.update(with),
             Kw::DELETE => self.delete(with),
-            _ => {
-                self.reset(&mark);
-                self.query_statement()
-            }
+            _ => Ok(Statement::Query(Box::new(self.query_with(with)?))),
         }
     }
     /// A statement that we know by name only.

@@ -51,6 +51,7 @@ fn several_statements_one_by_one() {
 }
 
 mod corpus;
+mod precedence;
 
 /// A small generator: the tests need no good randomness, but the same one each time.
 struct Random(u64);
