@@ -67,10 +67,7 @@ impl Provider for Hooks {
         let schema = database.name.to_lowercase();
         let reader = server.engine.reader(&[&schema]).ok()?;
         let name = crate::sql::stmt::write::qualified(&schema, &table.name);
-        let sql = format!(
-            "SELECT coalesce(max(\"{}\"), 0) FROM {name}",
-            column.name.replace('"', "\"\"")
-        );
+        let sql = format!("SELECT coalesce(max(\"{}\"), 0) FROM {name}", column.name.replace('"', "\"\""));
         // Behind the highest number there is: what was drawn and rolled back is not known here.
         let highest = reader.query_row(&sql, [], |row| row.get::<_, i64>(0)).ok()?;
         let next = u64::try_from(highest).unwrap_or(0).saturating_add(1);

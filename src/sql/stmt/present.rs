@@ -42,13 +42,7 @@ pub async fn describe(
 }
 
 /// ANALYZE, OPTIMIZE, REPAIR, CHECK TABLE.
-pub async fn maintenance(
-    session: &mut Session,
-    verb: &str,
-    names: &[TableName],
-    inputs: &Inputs<'_>,
-    sink: &mut dyn Sink,
-) -> Result<Done> {
+pub async fn maintenance(session: &mut Session, verb: &str, names: &[TableName], inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     let plan = planned(session, |scope| show::maintenance(verb, names, scope).map(ShowPlan::Rows))?;
     give(session, b"", plan, inputs, sink).await
 }

@@ -503,3 +503,6 @@ pub fn shown(ty: &ColumnType, value: &Value) -> String {
     stored_text::write(&mut out, ty, value.as_ref());
     String::from_utf8_lossy(&out).into_owned()
 }
+
+#[cfg(test)]
+mod tests;
