@@ -32,7 +32,6 @@ impl Binder<'_> {
             "values" => return self.values_of(call),
             "count" => return self.count(call, None),
             "group_concat" => return self.group_concat(call, None),
-            "char" if call.charset.is_some() => return Err(SqlError::unsupported("CHAR(… USING charset)")),
             _ => {}
         }
         if call.returning.is_some() {
@@ -59,7 +58,11 @@ impl Binder<'_> {
             args.push(self.bind(arg)?);
         }
         self.pin_shapes(&call.name, &args);
-        self.apply(function, &args)
+        let out = self.apply(function, &args)?;
+        match &call.charset {
+            Some(charset) => Ok(self.cast_to(&out, super::cast::using_type(charset)?)),
+            None => Ok(out),
+        }
     }
 
     /// Functions whose result's type depends on a literal: ROUND(x, 2), FORMAT(x, 2) …

@@ -70,11 +70,9 @@ impl Binder<'_> {
     /// The expression in the canonical form of its own type; TIMESTAMP stays in UTC.
     pub(crate) fn stored(&mut self, ex: &Ex) -> (String, Ty) {
         if let Code::Literal { value, slot } = &ex.code {
-            let (ty, pinned) = literal_type(value, self.scope.collation);
-            if pinned {
+            if literal_type(value, self.scope.collation).1 {
                 self.pin(*slot);
             }
-            return (self.constant(&ex.code, &ty, How::Cast), ty);
         }
         (self.constant(&ex.code, &ex.ty, How::Cast), ex.ty.clone())
     }

@@ -4,7 +4,7 @@
 //! (operators are in parentheses). What is not supported is refused by name. Must not know: FROM.
 
 use super::Binder;
-use super::value::{Code, Ex, boolean, literal_type};
+use super::value::{Code, Ex, boolean, literal_type, open_type};
 use crate::sql::ast::{BinaryOp, CastType, Expr, IntervalUnit, Literal, Query, UnaryOp};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::{self, convert};
@@ -108,9 +108,14 @@ impl Binder<'_> {
     }
 
     fn literal(&mut self, value: &Literal, slot: u32) -> Ex {
-        self.seen.push(slot);
+        let ty = if self.exact {
+            self.seen.push(slot);
+            literal_type(value, self.scope.collation).0
+        } else {
+            open_type(value, self.scope.collation).0
+        };
         Ex {
-            ty: literal_type(value, self.scope.collation).0,
+            ty,
             code: Code::Literal {
                 value: value.clone(),
                 slot,

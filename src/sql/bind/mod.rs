@@ -128,7 +128,10 @@ pub struct Binder<'a> {
     windows_allowed: bool,
     subqueries: u32,
     depth: usize,
-    /// Slots of all literals bound so far.
+    /// Literals have the exact type of their text (and are pinned): in select lists, whose columns are described by it. Elsewhere
+    /// a plan serves any literal of the kind, and types must hold for all of them.
+    exact: bool,
+    /// Slots of the literals bound with `exact`.
     seen: Vec<u32>,
 }
 
@@ -152,6 +155,7 @@ impl<'a> Binder<'a> {
             windows_allowed: false,
             subqueries: 0,
             depth: 0,
+            exact: false,
             seen: Vec::new(),
         }
     }

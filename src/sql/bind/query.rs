@@ -186,10 +186,10 @@ impl Binder<'_> {
                 Ok(whole(String::new(), self.select_block(&select, &[], None, names)?))
             }
             SetExpr::Query(query) => self.query(query, names),
-            SetExpr::Values(rows) => self.values(rows),
+            SetExpr::Values(rows) => self.values(rows, names),
             SetExpr::SetOp { op, all, left, right } => {
                 let left = self.body(left, names)?;
-                let right = self.body(right, Names::Free)?;
+                let right = self.body(right, names)?;
                 self.set_operation(*op, *all, left, right)
             }
         }
@@ -231,22 +231,15 @@ impl Binder<'_> {
         })
     }
 
-    fn values(&mut self, rows: &[Vec<Expr>]) -> Result<Bound> {
-        self.clause = "field list";
-        let mut bound: Vec<Vec<Ex>> = Vec::with_capacity(rows.len());
-        for row in rows {
-            let mut out = Vec::with_capacity(row.len());
-            for expr in row {
-                out.push(self.bind(expr)?);
-            }
-            if bound.first().is_some_and(|first| first.len() != out.len()) {
-                return Err(SqlError::new(
-                    1136,
-                    format!("Column count doesn't match value count at row {}", bound.len() + 1),
-                ));
-            }
-            bound.push(out);
+    fn values(&mut self, rows: &[Vec<Expr>], names: Names) -> Result<Bound> {
+        let outside = std::mem::replace(&mut self.exact, names == Names::Matter);
+        let seen = self.seen.len();
+        let bound = self.value_rows(rows);
+        self.exact = outside;
+        for slot in self.seen.split_off(seen) {
+            self.pin(slot);
         }
+        let bound = bound?;
         let width = bound.first().map_or(0, Vec::len);
         let mut columns = Vec::with_capacity(width);
         for index in 0..width {
@@ -267,6 +260,25 @@ impl Binder<'_> {
             single,
             quick: false,
         })
+    }
+
+    fn value_rows(&mut self, rows: &[Vec<Expr>]) -> Result<Vec<Vec<Ex>>> {
+        self.clause = "field list";
+        let mut bound: Vec<Vec<Ex>> = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut out = Vec::with_capacity(row.len());
+            for expr in row {
+                out.push(self.bind(expr)?);
+            }
+            if bound.first().is_some_and(|first| first.len() != out.len()) {
+                return Err(SqlError::new(
+                    1136,
+                    format!("Column count doesn't match value count at row {}", bound.len() + 1),
+                ));
+            }
+            bound.push(out);
+        }
+        Ok(bound)
     }
 
     fn with(&mut self, with: &With) -> Result<String> {
@@ -321,7 +333,7 @@ impl Binder<'_> {
             columns,
             used: false,
         });
-        let step = self.body(right, Names::Free)?;
+        let step = self.body(right, Names::Matter)?;
         if step.columns.len() != anchor.columns.len() {
             return Err(SqlError::new(1222, "The used SELECT statements have a different number of columns"));
         }

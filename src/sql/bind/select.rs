@@ -6,7 +6,7 @@
 use super::Binder;
 use super::query::{Names, OutColumn};
 use super::scope::{Aliases, Frame, same};
-use super::value::{Code, Ex};
+use super::value::Ex;
 use crate::sql::ast::{Expr, Limit, Literal, OrderBy, Select, SelectItem, Span, TableName};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::plan::{Arg, How};
@@ -64,6 +64,7 @@ impl Binder<'_> {
             depth,
             windows: self.windows.len(),
             clause: self.clause,
+            exact: std::mem::replace(&mut self.exact, false),
             aliases: std::mem::replace(&mut self.aliases, Aliases::No),
             in_aggregate: std::mem::replace(&mut self.in_aggregate, false),
             aggregates_allowed: std::mem::replace(&mut self.aggregates_allowed, false),
@@ -80,6 +81,7 @@ impl Binder<'_> {
         self.frames.truncate(state.depth);
         self.windows.truncate(state.windows);
         self.clause = state.clause;
+        self.exact = state.exact;
         self.aliases = state.aliases;
         self.in_aggregate = state.in_aggregate;
         self.aggregates_allowed = state.aggregates_allowed;
@@ -194,16 +196,16 @@ impl Binder<'_> {
             SelectItem::Expr { expr, alias, text } => {
                 let (bare, seen) = (self.frames.last().map_or(0, |f| f.bare.len()), self.seen.len());
                 let before = self.set_aggregated(false);
-                let ex = self.bind(expr)?;
+                let outside = std::mem::replace(&mut self.exact, names == Names::Matter);
+                let bound = self.bind(expr);
+                self.exact = outside;
+                let ex = bound?;
                 let aggregate = self.set_aggregated(before);
                 if aggregate {
                     self.set_aggregated(true);
                 }
-                let literal = matches!(ex.code, Code::Literal { .. });
-                if names == Names::Matter && (alias.is_none() || literal) {
-                    let named = self.seen.split_off(seen);
-                    named.iter().for_each(|slot| self.pin(*slot));
-                    self.seen.extend(named);
+                for slot in self.seen.split_off(seen) {
+                    self.pin(slot);
                 }
                 let name = match alias {
                     Some(alias) => alias.clone(),
@@ -415,6 +417,7 @@ struct State {
     depth: usize,
     windows: usize,
     clause: &'static str,
+    exact: bool,
     aliases: Aliases,
     in_aggregate: bool,
     aggregates_allowed: bool,

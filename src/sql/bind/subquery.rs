@@ -21,7 +21,9 @@ fn columns(count: usize) -> SqlError {
 
 impl Binder<'_> {
     fn inner(&mut self, query: &Query) -> Result<Bound> {
-        let bound = self.query(query, Names::Free)?;
+        // What a select list shows is described exactly, through a scalar subquery as well.
+        let names = if self.exact { Names::Matter } else { Names::Free };
+        let bound = self.query(query, names)?;
         self.subqueries += 1;
         Ok(bound)
     }

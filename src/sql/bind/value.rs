@@ -50,6 +50,24 @@ pub(crate) fn boolean(nullable: bool) -> Ty {
     ty
 }
 
+/// The type of a literal whose text may be another one when the plan is used again: as wide as any of its kind.
+pub(crate) fn open_type(value: &Literal, connection: &str) -> (Ty, bool) {
+    let (mut ty, pinned) = literal_type(value, connection);
+    match value {
+        Literal::Integer(_) => ty.ty.length = None,
+        Literal::String { .. } | Literal::National(_) | Literal::Hex { .. } | Literal::Bits { .. } => {
+            ty.ty.base = if ty.ty.is_binary() {
+                BaseType::LongBlob
+            } else {
+                BaseType::LongText
+            };
+            ty.ty.length = None;
+        }
+        _ => {}
+    }
+    (ty, pinned)
+}
+
 /// A literal's own type. The flag: the type depends on the text (a plan made with it holds for this text only).
 pub(crate) fn literal_type(value: &Literal, connection: &str) -> (Ty, bool) {
     match value {

@@ -177,3 +177,28 @@ fn invisible_tables_names_do_not_mix() {
         concat!(r#"SELECT (SELECT "u"."name" FROM "shop"."u" WHERE ("u"."id" = "t"."id")) FROM "shop"."t""#),
     )]);
 }
+
+/// A plan that may serve other literals must not rely on the length of this one.
+#[test]
+fn open_literals_have_open_types() {
+    use super::{Scope, SqlMode, Vars, catalog};
+    use crate::sql::bind::Binder;
+    let catalog = catalog();
+    let scope = Scope {
+        catalog: &catalog,
+        database: Some("shop"),
+        mode: SqlMode::default(),
+        collation: super::COLLATION,
+        text: b"",
+        params: &[],
+        vars: &Vars,
+    };
+    let mut binder = Binder::new(&scope);
+    let database = &catalog.databases["shop"];
+    let table = &database.tables["t"];
+    binder.add_table(database, table, None, "\"t\"");
+    let expr = crate::sql::parse::parse_expr(b"CONCAT('abc', 'd')", Default::default()).unwrap();
+    let (sql, ty) = binder.expr(&expr, "field list").unwrap();
+    let stored = binder.assign(&sql, &ty, table.column("name").unwrap()).unwrap();
+    assert!(stored.contains("starling_store"), "{stored}");
+}
