@@ -104,9 +104,11 @@ impl Guard {
         self.wall_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
+    /// Beyond the bound nothing is slewed: nothing is written then either, and everybody is to see the true offset.
     fn slew(&mut self, drift_ms: u64) {
         let half = i64::try_from(drift_ms / 2).unwrap_or(i64::MAX);
         self.slew_ms = match self.peers_ms {
+            Some(error) if error.unsigned_abs() > drift_ms => 0,
             Some(error) if error > half => error - half,
             Some(error) if error < -half => error + half,
             _ => 0,

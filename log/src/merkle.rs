@@ -195,3 +195,58 @@ fn join(mut ranges: Vec<RangeInclusive<u64>>) -> Vec<RangeInclusive<u64>> {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A tree over made-up entry hashes; those at `changed` differ.
+    fn tree(held: u64, changed: &[u64]) -> Tree {
+        let mut cache = Cache::default();
+        let mut open = 0;
+        for seq in 1..=held {
+            let salt = if changed.contains(&seq) { 1 << 64 } else { 0 };
+            open = chain(open, u128::from(seq) | salt);
+            if completes(seq).is_some() {
+                cache.extend(1, [open]);
+                open = 0;
+            }
+        }
+        cache.tree(1, held, open)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+        #[test]
+        fn differences_are_found_and_nothing_else(held in 0u64..20_000, more in 0u64..600, changed in proptest::collection::vec(1u64..20_000, 0..4)) {
+            let (ours, theirs) = (tree(held, &[]), tree(held + more, &changed));
+            let found = ours.diff(&theirs);
+            let compared = if more == 0 { held } else { held / LEAF_ENTRIES * LEAF_ENTRIES };
+            for seq in changed.iter().filter(|s| **s <= compared) {
+                prop_assert!(found.iter().any(|r| r.contains(seq)), "{} not in {:?}", seq, found);
+            }
+            for range in &found {
+                let leaves = (range.start() - 1) / LEAF_ENTRIES..=(range.end() - 1) / LEAF_ENTRIES;
+                for leaf in leaves {
+                    prop_assert!(changed.iter().any(|s| (s - 1) / LEAF_ENTRIES == leaf), "{:?} without a reason", range);
+                }
+            }
+            prop_assert_eq!(ours.root() == theirs.root(), more == 0 && changed.iter().all(|s| *s > held));
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_asked_for() {
+        let (ours, theirs) = (tree(300_000, &[]), tree(300_000, &[123_456]));
+        let mut asked = 0;
+        let found = differing(&ours, theirs.held, theirs.open(), |level, indexes| {
+            let nodes = theirs.nodes(level, indexes);
+            asked += nodes.len();
+            Ok::<_, ()>(nodes.to_vec())
+        });
+        assert_eq!(found, Ok(vec![123_393..=123_648]));
+        assert!(asked < 100, "{asked} nodes for one difference among 1171 leaves");
+    }
+}

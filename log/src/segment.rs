@@ -367,6 +367,19 @@ pub fn decode(parts: &[Bytes]) -> Result<Decoded, SegmentError> {
     Ok(decoded)
 }
 
+/// The first `count` entries of a segment, as a segment of their own.
+pub fn prefix(segment: &Bytes, count: u64) -> Result<Bytes, SegmentError> {
+    let decoded = decode(std::slice::from_ref(segment))?;
+    let mut builder = Builder::new(decoded.header.origin, decoded.header.flush);
+    let mut done = Vec::new();
+    let frames = (0..decoded.entries.len()).filter_map(|i| decoded.frame(i));
+    frames
+        .take(usize::try_from(count).unwrap_or(usize::MAX))
+        .for_each(|f| builder.push(f, &mut done));
+    builder.finish(&mut done);
+    done.pop().map(|built| built.bytes).ok_or(SegmentError::Damaged("no entries"))
+}
+
 fn read_frames(decoded: &mut Decoded, whole: &[u8]) -> Result<(), SegmentError> {
     let head = decoded.header;
     let mut rest = whole;
