@@ -146,7 +146,10 @@ fn lock(data_dir: &Path) -> Result<File, StartError> {
         }
         Err(std::fs::TryLockError::Error(e)) => return Err(cannot(e)),
     }
-    let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| write!(file, "{}", std::process::id()));
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| write!(file, "{}", std::process::id()));
     written.map_err(cannot)?;
     Ok(file)
 }
@@ -181,7 +184,10 @@ impl Node {
         let http_addr = sockets.http.local_addr().map_err(failed)?;
         let settings = Settings {
             name: config.node_name.clone(),
-            addr: config.advertise_addr.clone().unwrap_or_else(|| advertised(http_addr, &config.node_name)),
+            addr: config
+                .advertise_addr
+                .clone()
+                .unwrap_or_else(|| advertised(http_addr, &config.node_name)),
             mysql_addr: mysql_addr.to_string(),
             secret: config.cluster_secret.clone(),
             join: config.join.clone(),
@@ -213,10 +219,11 @@ impl Node {
         hooks.attach(&server);
         counted.set(Arc::downgrade(&server)).map_err(|_| failed("two servers"))?;
         admitted(&cluster).await;
-        let listener = sockets
-            .mysql
-            .listen(BACKLOG)
-            .map_err(|e| StartError(format!("cannot listen on {mysql_addr}: {e}; choose another address with --mysql-addr")))?;
+        let listener = sockets.mysql.listen(BACKLOG).map_err(|e| {
+            StartError(format!(
+                "cannot listen on {mysql_addr}: {e}; choose another address with --mysql-addr"
+            ))
+        })?;
         let mysql = crate::mysql::serve(listener, server, shutdown);
         Ok(Node {
             announcement: Announcement {
@@ -318,7 +325,9 @@ fn sql_server(config: &Config, engine: &Arc<Engine>, cluster: &Arc<Cluster>, mys
 /// Statements in the metrics; the server comes to be after HTTP.
 fn statements(server: Arc<OnceLock<Weak<Server>>>) -> http::metrics::More {
     Arc::new(move |text| {
-        let Some(server) = server.get().and_then(Weak::upgrade) else { return };
+        let Some(server) = server.get().and_then(Weak::upgrade) else {
+            return;
+        };
         let counters = &server.counters;
         text.metric("starling_statements_total", "counter", "Statements, by kind.");
         for (kind, counter) in [
@@ -333,8 +342,16 @@ fn statements(server: Arc<OnceLock<Weak<Server>>>) -> http::metrics::More {
         ] {
             text.sample("starling_statements_total", &[("kind", &kind)], counter.load(Ordering::Relaxed));
         }
-        text.counter("starling_questions_total", "Statements that clients sent.", counters.questions.load(Ordering::Relaxed));
-        text.counter("starling_statement_errors_total", "Statements answered with an error.", counters.errors.load(Ordering::Relaxed));
+        text.counter(
+            "starling_questions_total",
+            "Statements that clients sent.",
+            counters.questions.load(Ordering::Relaxed),
+        );
+        text.counter(
+            "starling_statement_errors_total",
+            "Statements answered with an error.",
+            counters.errors.load(Ordering::Relaxed),
+        );
         text.gauge("starling_connections", "MySQL clients connected.", server.registry.list().len());
     })
 }

@@ -231,7 +231,11 @@ impl State {
             return Kind::Foreign;
         }
         let (table, sources) = image_shape(table);
-        Kind::Captured { table, sources, slot: None }
+        Kind::Captured {
+            table,
+            sources,
+            slot: None,
+        }
     }
 }
 
@@ -375,7 +379,12 @@ impl State {
         let name = || String::from_utf8_lossy(&header.name).into_owned();
         let (table, sources, slot) = match &mut header.kind {
             Kind::Ignored => return Ok(()),
-            Kind::Foreign => return Err(format!("table {} belongs to a database that this transaction does not hold", name())),
+            Kind::Foreign => {
+                return Err(format!(
+                    "table {} belongs to a database that this transaction does not hold",
+                    name()
+                ));
+            }
             Kind::Captured { table, sources, slot } => (table, sources, slot),
         };
         let direct = u64::from(event.is_direct());

@@ -29,6 +29,8 @@ use rusqlite::Connection;
 use starling_log::{Entry, Log, Origin, Placed, VersionVector};
 use tokio::sync::oneshot;
 
+use self::core::{Core, Parts};
+use self::files::{Files, WalWatch};
 use crate::catalog::Catalog;
 use crate::digest;
 use crate::lane::runner::Command;
@@ -37,8 +39,6 @@ use crate::lane::{AutoBlock, Interactive, Job, Kept};
 use crate::materialize::FoldError;
 use crate::readers::Reader;
 use crate::schema::SchemaChange;
-use self::core::{Core, Parts};
-use self::files::{Files, WalWatch};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

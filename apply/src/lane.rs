@@ -21,9 +21,9 @@ use crate::capture::Position;
 use crate::catalog::Catalog;
 use desk::Bench;
 
+pub use autos::AutoBlock;
 pub use interactive::Interactive;
 pub(crate) use interactive::begin;
-pub use autos::AutoBlock;
 
 /// A job runs on the lane's thread inside a savepoint.
 pub type Job<T, E> = Box<dyn FnMut(&mut Try<'_>) -> Result<T, E> + Send>;

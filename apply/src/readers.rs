@@ -43,10 +43,7 @@ impl Gate {
     pub fn exclusive(&self) -> Exclusive<'_> {
         let guard = self.lock.write();
         self.switching.store(true, Ordering::Release);
-        Exclusive {
-            gate: self,
-            _guard: guard,
-        }
+        Exclusive { gate: self, _guard: guard }
     }
     /// Waits while a commit of several databases is half done: whoever saw one half in an earlier statement sees the other now.
     #[inline]

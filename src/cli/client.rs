@@ -94,8 +94,13 @@ impl Node {
         }
         let status = response.status();
         let body: Value = response.json().await.unwrap_or_default();
-        let message = body["message"].as_str().map_or_else(|| format!("HTTP status {status}"), str::to_owned);
-        let oldest = body["oldest"].as_str().map(|c| format!(" (oldest cursor: {c})")).unwrap_or_default();
+        let message = body["message"]
+            .as_str()
+            .map_or_else(|| format!("HTTP status {status}"), str::to_owned);
+        let oldest = body["oldest"]
+            .as_str()
+            .map(|c| format!(" (oldest cursor: {c})"))
+            .unwrap_or_default();
         Err(format!("{}: {message}{oldest}", self.addr))
     }
 

@@ -34,7 +34,11 @@ pub fn launch(config: &Config) -> Outcome {
 fn start(config: &Config) -> Result<String, String> {
     let log = config.data_dir.join("starling.log");
     std::fs::create_dir_all(&config.data_dir).map_err(|e| format!("cannot use the data directory {}: {e}", config.data_dir.display()))?;
-    let log_file = File::options().create(true).append(true).open(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
+    let log_file = File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|e| format!("cannot write {}: {e}", log.display()))?;
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let mut command = Command::new(program);
     command
@@ -60,7 +64,11 @@ fn start(config: &Config) -> Result<String, String> {
         lines.push(line);
     }
     let _ = child.wait();
-    Err(if lines.is_empty() { format!("the node did not start; see {}", log.display()) } else { lines.join("\n") })
+    Err(if lines.is_empty() {
+        format!("the node did not start; see {}", log.display())
+    } else {
+        lines.join("\n")
+    })
 }
 
 /// In the child: tells the parent how it went, once. Without a parent: nothing.

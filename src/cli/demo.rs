@@ -119,7 +119,12 @@ fn write_config(path: &Path, name: &str, data: &Path, mysql: u16, http: u16, joi
     }
     let cannot = |e: std::io::Error| format!("cannot write {}: {e}", path.display());
     // The secret in it is nobody else's business.
-    let mut file = File::options().create_new(true).write(true).mode(0o600).open(path).map_err(cannot)?;
+    let mut file = File::options()
+        .create_new(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(cannot)?;
     file.write_all(table.to_string().as_bytes()).map_err(cannot)
 }
 
@@ -140,7 +145,12 @@ fn live(flags: &Flags, mut members: Vec<Member>) -> Result<(), String> {
         std::thread::park_timeout(LOOK);
         for member in &mut members {
             if let Some(status) = ended(member) {
-                eprintln!("{} has ended ({}); start it again with: {}", member.name, how(status), restart(member)?);
+                eprintln!(
+                    "{} has ended ({}); start it again with: {}",
+                    member.name,
+                    how(status),
+                    restart(member)?
+                );
             }
         }
     }
@@ -154,7 +164,10 @@ fn signals() -> Result<impl Fn() -> bool, String> {
     use std::sync::atomic::{AtomicBool, Ordering};
     let flag = Arc::new(AtomicBool::new(false));
     let (seen, main) = (flag.clone(), std::thread::current());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| e.to_string())?;
     let _guard = runtime.enter();
     let kind = tokio::signal::unix::SignalKind::terminate();
     let (mut term, mut int) = (
@@ -178,7 +191,11 @@ fn signals() -> Result<impl Fn() -> bool, String> {
 fn start(member: &mut Member, stopped: &impl Fn() -> bool) -> Result<(), String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
     let log = member.dir.with_extension("log");
-    let out = File::options().create(true).append(true).open(&log).map_err(|e| format!("cannot write {}: {e}", log.display()))?;
+    let out = File::options()
+        .create(true)
+        .append(true)
+        .open(&log)
+        .map_err(|e| format!("cannot write {}: {e}", log.display()))?;
     let mut command = Command::new(program);
     command
         .arg("serve")
@@ -209,7 +226,12 @@ fn start(member: &mut Member, stopped: &impl Fn() -> bool) -> Result<(), String>
             return Err(format!("{} did not start ({}); see {}", member.name, how(status), log.display()));
         }
         if began.elapsed() > START {
-            return Err(format!("{} is not ready after {} s; see {}", member.name, START.as_secs(), log.display()));
+            return Err(format!(
+                "{} is not ready after {} s; see {}",
+                member.name,
+                START.as_secs(),
+                log.display()
+            ));
         }
         std::thread::park_timeout(LOOK);
     }
@@ -266,7 +288,10 @@ fn tell(flags: &Flags, members: &[Member]) -> Result<(), String> {
     for m in members {
         let pid = m.process.as_ref().map_or(0, Child::id);
         println!();
-        println!("{}  MySQL 127.0.0.1:{}  HTTP http://127.0.0.1:{}  pid {pid}", m.name, m.mysql, m.http);
+        println!(
+            "{}  MySQL 127.0.0.1:{}  HTTP http://127.0.0.1:{}  pid {pid}",
+            m.name, m.mysql, m.http
+        );
         println!("       data     {}", m.dir.display());
         println!("       connect  mysql -h127.0.0.1 -P{} -uroot", m.mysql);
         println!("       kill     kill -9 {pid}");

@@ -107,7 +107,9 @@ pub fn print_json(value: &serde_json::Value) {
 pub fn misspelt() -> Vec<String> {
     let mut known: Vec<String> = vec!["STARLING_TOKEN".to_owned(), daemon::CHILD.to_owned(), "STARLING_LOG".to_owned()];
     let command = Cli::command();
-    let all = command.get_arguments().chain(command.get_subcommands().flat_map(|c| c.get_arguments()));
+    let all = command
+        .get_arguments()
+        .chain(command.get_subcommands().flat_map(|c| c.get_arguments()));
     known.extend(all.filter_map(|a| a.get_env()).map(|e| e.to_string_lossy().into_owned()));
     unknown_variables(&ProcessEnvironment, &known)
 }
@@ -132,7 +134,12 @@ mod tests {
         assert_eq!(plain.serve.join, ["a:1", "b:2"]);
         let named = parse("starling serve --mysql-addr 127.0.0.1:1").unwrap();
         assert!(matches!(named.command, Some(Command::Serve(f)) if f.mysql_addr.as_deref() == Some("127.0.0.1:1")));
-        assert_eq!(parse("starling serve --daemon").map(|c| matches!(c.command, Some(Command::Serve(f)) if f.daemon == Some(true))).ok(), Some(true));
+        assert_eq!(
+            parse("starling serve --daemon")
+                .map(|c| matches!(c.command, Some(Command::Serve(f)) if f.daemon == Some(true)))
+                .ok(),
+            Some(true)
+        );
     }
 
     #[test]

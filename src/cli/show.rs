@@ -69,7 +69,12 @@ fn print_status(status: &Value) {
         Some(Value::Bool(true)) => "yes".to_owned(),
         _ => format!("no: {}", at(why)),
     };
-    println!("node      {} (member {}, {})", at("/node/name"), at("/node/member"), at("/node/identity"));
+    println!(
+        "node      {} (member {}, {})",
+        at("/node/name"),
+        at("/node/member"),
+        at("/node/identity")
+    );
     println!("cluster   {}", at("/cluster"));
     println!("version   {}, up for {} ms", at("/version"), at("/uptime_ms"));
     println!("ready     {}", yes("/ready", "/why_not_ready"));

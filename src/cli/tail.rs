@@ -101,7 +101,13 @@ fn pretty(event: &Value) -> String {
         Some("ddl") => format!("{place:<16} ddl  {table}  {}", event["ddl"]),
         Some("c") => format!("{place:<16} c    {table} {}  {}", event["key"], event["after"]),
         Some("d") => format!("{place:<16} d    {table} {}  {}", event["key"], event["before"]),
-        op => format!("{place:<16} {:<4} {table} {}  {} → {}", op.unwrap_or("?"), event["key"], event["before"], event["after"]),
+        op => format!(
+            "{place:<16} {:<4} {table} {}  {} → {}",
+            op.unwrap_or("?"),
+            event["key"],
+            event["before"],
+            event["after"]
+        ),
     }
 }
 

@@ -110,7 +110,13 @@ fn tell_fold(flags: &Flags, result: &Value, node: &str) -> Outcome {
         println!("equal: {} tables of {node} are what its log says", result["tables"]);
     } else {
         for item in result["differences"].as_array().into_iter().flatten() {
-            let keys: Vec<&str> = item["keys"].as_array().into_iter().flatten().filter_map(Value::as_str).take(KEYS_MAX).collect();
+            let keys: Vec<&str> = item["keys"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+                .take(KEYS_MAX)
+                .collect();
             let (db, table) = (item["db"].as_str().unwrap_or("?"), item["table"].as_str().unwrap_or("?"));
             println!("different: {db}.{table} of {node} is not what its log says, {}", keys_text(&keys));
         }
@@ -136,7 +142,12 @@ async fn nodes(flags: &Flags) -> Result<Vec<Node>, String> {
         return Ok(named);
     };
     let members = one.get("/v1/members").await?;
-    let addrs: Vec<&str> = members["members"].as_array().into_iter().flatten().filter_map(|m| m["http_addr"].as_str()).collect();
+    let addrs: Vec<&str> = members["members"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|m| m["http_addr"].as_str())
+        .collect();
     if addrs.len() < 2 {
         return Err("this cluster has one member: there is nothing to compare it with (see --against-log)".to_owned());
     }
@@ -159,7 +170,10 @@ async fn between_nodes(flags: &Flags) -> Result<Outcome, String> {
             eprintln!("the nodes are not at one position yet; asking again");
         }
         if Instant::now() > deadline {
-            return Err(format!("the nodes did not come to one position within {} s; stop the writes, or raise --timeout", flags.timeout));
+            return Err(format!(
+                "the nodes did not come to one position within {} s; stop the writes, or raise --timeout",
+                flags.timeout
+            ));
         }
         tokio::time::sleep(AGAIN).await;
     };
@@ -182,7 +196,9 @@ async fn narrow(nodes: &[Node], reports: &[Report]) -> Result<Option<Vec<Differe
     };
     for (node, report) in nodes.iter().zip(reports).skip(1) {
         for (db, table) in differing_tables(first_report, report) {
-            let both = [first_report, report].iter().all(|r| r.tables.iter().any(|t| t.db == db && t.table == table));
+            let both = [first_report, report]
+                .iter()
+                .all(|r| r.tables.iter().any(|t| t.db == db && t.table == table));
             let keys = if both {
                 match keys(first, node, &db, &table).await? {
                     Some(keys) => keys,
@@ -210,7 +226,13 @@ async fn keys(a: &Node, b: &Node, db: &str, table: &str) -> Result<Option<Vec<St
         return Ok(None);
     }
     let sums = |value: &Value| value["buckets"].as_array().cloned().unwrap_or_default();
-    let different: Vec<usize> = sums(&of_a).iter().zip(sums(&of_b)).enumerate().filter(|(_, (x, y))| *x != y).map(|(i, _)| i).collect();
+    let different: Vec<usize> = sums(&of_a)
+        .iter()
+        .zip(sums(&of_b))
+        .enumerate()
+        .filter(|(_, (x, y))| *x != y)
+        .map(|(i, _)| i)
+        .collect();
     let mut keys = BTreeSet::new();
     for bucket in different {
         let path = format!("{path}&bucket={bucket}");
@@ -223,11 +245,18 @@ async fn keys(a: &Node, b: &Node, db: &str, table: &str) -> Result<Option<Vec<St
             break;
         }
     }
-    if keys.is_empty() { Ok(None) } else { Ok(Some(keys.into_iter().take(KEYS_MAX).collect())) }
+    if keys.is_empty() {
+        Ok(None)
+    } else {
+        Ok(Some(keys.into_iter().take(KEYS_MAX).collect()))
+    }
 }
 
 fn rows(value: &Value) -> BTreeMap<String, String> {
-    serde_json::from_value::<Vec<(String, String)>>(value["rows"].clone()).unwrap_or_default().into_iter().collect()
+    serde_json::from_value::<Vec<(String, String)>>(value["rows"].clone())
+        .unwrap_or_default()
+        .into_iter()
+        .collect()
 }
 
 fn differing_keys(a: &BTreeMap<String, String>, b: &BTreeMap<String, String>) -> BTreeSet<String> {
@@ -266,8 +295,15 @@ mod tests {
 
     #[test]
     fn keys_differ_by_hash_or_absence() {
-        let map = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>();
-        let found = differing_keys(&map(&[("1", "a"), ("2", "b"), ("3", "c")]), &map(&[("1", "a"), ("2", "x"), ("4", "d")]));
+        let map = |list: &[(&str, &str)]| {
+            list.iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>()
+        };
+        let found = differing_keys(
+            &map(&[("1", "a"), ("2", "b"), ("3", "c")]),
+            &map(&[("1", "a"), ("2", "x"), ("4", "d")]),
+        );
         assert_eq!(found.into_iter().collect::<Vec<_>>(), ["2", "3", "4"]);
     }
 

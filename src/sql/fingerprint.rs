@@ -178,3 +178,104 @@ fn prefix_of(word: &[u8], odbc: bool) -> Prefix<'_> {
         _ => Prefix::None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn print(text: &str) -> Option<Fingerprint> {
+        scan(text.as_bytes(), LexMode::default(), &mut Vec::new())
+    }
+
+    #[test]
+    fn literals_spaces_at_the_ends_and_leading_comments_do_not_count() {
+        let one = print("SELECT a FROM t WHERE b = 1 AND c = 'x'");
+        assert!(one.is_some());
+        for same in [
+            "SELECT a FROM t WHERE b = 22 AND c = 'it''s'",
+            "  SELECT   a FROM t WHERE b = 1 AND c = '' ; ",
+            "/* trace=7 */ SELECT /* trace=8 */ a FROM t WHERE b = 1 AND c = \"x\" -- end",
+        ] {
+            assert_eq!(print(same), one, "{same}");
+        }
+    }
+
+    #[test]
+    fn everything_else_does() {
+        let texts = [
+            "SELECT a FROM t WHERE b = 1",
+            "SELECT A FROM t WHERE b = 1",
+            "SELECT a FROM t WHERE b = '1'",
+            "SELECT a FROM t WHERE b = 1.0",
+            "SELECT a FROM t WHERE b = 1e0",
+            "SELECT a FROM t WHERE b = 9223372036854775808",
+            "SELECT a FROM t WHERE b = 99999999999999999999",
+            "SELECT a FROM t WHERE b = x'01'",
+            "SELECT a FROM t WHERE b = b'01'",
+            "SELECT a FROM t WHERE b = N'1'",
+            "SELECT a FROM t WHERE b = DATE '1'",
+            "SELECT a FROM t WHERE b = _latin1'1'",
+            "SELECT a FROM t WHERE b = NULL",
+            "SELECT a FROM t WHERE b = TRUE",
+            "SELECT a FROM t WHERE b = -1",
+            "SELECT a FROM t WHERE b = (1)",
+            "SELECT a FROM t WHERE b IN (1, 1)",
+            "SELECT a FROM t WHERE b IN (1)",
+            "SELECT a  FROM t WHERE b = 1",
+            "SELECTa FROM t WHERE b = 1",
+            "SELECT a FROM t WHERE b = ?",
+            "SELECT a FROM t WHERE b = `1`",
+            "SELECT a FROM t WHERE b = @a",
+            "SELECT a FROM t WHERE b = @'1'",
+        ];
+        let mut seen = std::collections::HashMap::new();
+        for text in texts {
+            let found = print(text);
+            assert!(found.is_some(), "{text}");
+            if let Some(other) = seen.insert(found, text) {
+                panic!("{text} = {other}");
+            }
+        }
+    }
+
+    #[test]
+    fn some_texts_are_not_for_the_cache() {
+        for text in ["SELECT 1; SELECT 2", "/*!40000 SELECT */ 1", "SELECT 'open", "SELECT 1 /* open"] {
+            assert_eq!(print(text), None, "{text}");
+        }
+        assert_eq!(print(&format!("SELECT '{}'", "x".repeat(MAX_TEXT))), None);
+        assert!(print("SELECT ';' ;").is_some());
+    }
+
+    #[test]
+    fn literals_come_back_as_the_parser_has_them() {
+        let mut raw = Vec::new();
+        let mode = LexMode::default();
+        scan(
+            br"SELECT 1, 'a\n' 'b', _latin1'c', DATE '2020-01-01', t.date 'd', {t '10:00:00'}, 0x41",
+            mode,
+            &mut raw,
+        )
+        .unwrap();
+        let values: Vec<Literal> = raw.iter().map(|r| r.decode(mode).unwrap()).collect();
+        let string = |text: &str, charset: Option<&str>| Literal::String {
+            bytes: text.as_bytes().to_vec(),
+            charset: charset.map(str::to_string),
+        };
+        assert_eq!(
+            values,
+            vec![
+                Literal::Integer(1),
+                string("a\nb", None),
+                string("c", Some("latin1")),
+                Literal::Date("2020-01-01".into()),
+                string("d", None),
+                Literal::Time("10:00:00".into()),
+                Literal::Hex {
+                    bytes: b"A".to_vec(),
+                    charset: None
+                },
+            ]
+        );
+    }
+}

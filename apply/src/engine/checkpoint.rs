@@ -50,7 +50,11 @@ pub(crate) fn run(core: &Weak<Core>, kicks: &Receiver<()>, stop: &Receiver<()>) 
     };
     let mut held = false;
     loop {
-        let soon = if held { crossbeam::channel::after(HELD_TICK) } else { crossbeam::channel::never() };
+        let soon = if held {
+            crossbeam::channel::after(HELD_TICK)
+        } else {
+            crossbeam::channel::never()
+        };
         select! {
             recv(stop) -> _ => return,
             recv(kicks) -> _ => {}

@@ -324,7 +324,10 @@ impl Core {
     pub fn mark_damaged(&self, name: &str) {
         let path = super::recovery::damage_mark(&self.files.path(name));
         if !path.exists() {
-            tracing::error!(db = name, "the database file is damaged: it is rebuilt from the log at the next start");
+            tracing::error!(
+                db = name,
+                "the database file is damaged: it is rebuilt from the log at the next start"
+            );
             if let Err(error) = std::fs::write(&path, b"") {
                 tracing::error!(%error, db = name, "the damaged file could not be marked");
             }

@@ -128,7 +128,11 @@ fn create_database(core: &Arc<Core>, entry: &Arc<Entry>, name: &str) -> Result<(
     let id = object_id(entry.place, 0);
     if let Some(other) = core.lane(name) {
         // Only concurrent founders could do that; the older one keeps the name.
-        tracing::error!(db = name, other = other.id, "a database of that name exists already, the second one is ignored");
+        tracing::error!(
+            db = name,
+            other = other.id,
+            "a database of that name exists already, the second one is ignored"
+        );
         return publish(core, entry);
     }
     let mut applied = (*core.progress.applied()).clone();

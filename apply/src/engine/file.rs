@@ -95,16 +95,12 @@ impl Identity {
         Ok(())
     }
     pub fn read(conn: &Connection, schema: &str) -> rusqlite::Result<Option<Identity>> {
-        conn.query_row(
-            &format!("SELECT log, db FROM {}.__starling_identity", quote(schema)),
-            [],
-            |row| {
-                Ok(Identity {
-                    log: row.get(0)?,
-                    db: row.get::<_, i64>(1)?.cast_unsigned(),
-                })
-            },
-        )
+        conn.query_row(&format!("SELECT log, db FROM {}.__starling_identity", quote(schema)), [], |row| {
+            Ok(Identity {
+                log: row.get(0)?,
+                db: row.get::<_, i64>(1)?.cast_unsigned(),
+            })
+        })
         .optional()
     }
 }

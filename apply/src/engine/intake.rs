@@ -89,7 +89,10 @@ pub(crate) fn missing_cause(entry: &Entry, done: &VersionVector) -> Option<Strin
     let own = entry.place.origin;
     let missing = entry.causes.iter().find(|(origin, seq)| *origin != own && done.get(*origin) < *seq);
     missing.map(|(origin, seq)| {
-        format!("entry {} of origin {own} waits for its cause, entry {seq} of origin {origin}", entry.place.seq)
+        format!(
+            "entry {} of origin {own} waits for its cause, entry {seq} of origin {origin}",
+            entry.place.seq
+        )
     })
 }
 

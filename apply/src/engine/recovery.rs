@@ -80,12 +80,7 @@ pub(crate) fn damage_mark(path: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-pub(crate) fn recover(
-    log: &Arc<Log>,
-    files: &Files,
-    identity: Vec<u8>,
-    progress: Option<OnProgress>,
-) -> Result<Found, OpenError> {
+pub(crate) fn recover(log: &Arc<Log>, files: &Files, identity: Vec<u8>, progress: Option<OnProgress>) -> Result<Found, OpenError> {
     let fail = |e: FoldError| OpenError::from_fold(files.dir(), e);
     let held = log.held();
     let system = System::open(files.dir(), &identity, &held).map_err(fail)?;
@@ -327,7 +322,12 @@ impl Recovery<'_> {
             ..Catalog::default()
         };
         let listed = self.system.databases()?;
-        let stale: Vec<u64> = self.databases.keys().copied().filter(|id| !listed.iter().any(|(l, _)| l == id)).collect();
+        let stale: Vec<u64> = self
+            .databases
+            .keys()
+            .copied()
+            .filter(|id| !listed.iter().any(|(l, _)| l == id))
+            .collect();
         for id in stale {
             tracing::warn!(id, "a file of a database that does not exist any more is removed");
             self.remove(id)?;
@@ -343,7 +343,10 @@ impl Recovery<'_> {
                 None => None,
             };
             let Some(loaded) = loaded else {
-                return Err(FoldError::Broken(format!("the log does not tell how database {} ({id}) was made", database.name)));
+                return Err(FoldError::Broken(format!(
+                    "the log does not tell how database {} ({id}) was made",
+                    database.name
+                )));
             };
             let mark = damage_mark(&self.files.path(&database.name));
             if mark.exists() {
@@ -438,7 +441,10 @@ fn check_structure(file: &FileSide, name: &str) -> Result<(), String> {
     let Some(database) = load_database(file.connection(), name).map_err(|e| e.to_string())? else {
         return Err("it holds no definition".to_owned());
     };
-    let sql = format!("SELECT name FROM {}.sqlite_schema WHERE type = 'table'", crate::physical::quote(name));
+    let sql = format!(
+        "SELECT name FROM {}.sqlite_schema WHERE type = 'table'",
+        crate::physical::quote(name)
+    );
     let names = || -> rusqlite::Result<Vec<String>> {
         let mut statement = file.connection().prepare(&sql)?;
         let rows = statement.query_map([], |r| r.get(0))?;
@@ -478,7 +484,10 @@ fn decoded(stem: &str) -> String {
     let mut bytes = Vec::with_capacity(stem.len());
     let mut rest = stem.as_bytes();
     while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).and_then(|h| std::str::from_utf8(h).ok()).and_then(|h| u8::from_str_radix(h, 16).ok());
+        let hex = tail
+            .get(..2)
+            .and_then(|h| std::str::from_utf8(h).ok())
+            .and_then(|h| u8::from_str_radix(h, 16).ok());
         match (first, hex) {
             (b'%', Some(byte)) => {
                 bytes.push(byte);

@@ -67,7 +67,11 @@ impl System {
             None => VersionVector::new(),
         };
         let schema_version = match meta(&conn, "schema_version")? {
-            Some(bytes) => u64::from_le_bytes(bytes.try_into().map_err(|_| FoldError::Broken("its version is unreadable".to_owned()))?),
+            Some(bytes) => u64::from_le_bytes(
+                bytes
+                    .try_into()
+                    .map_err(|_| FoldError::Broken("its version is unreadable".to_owned()))?,
+            ),
             None => 0,
         };
         let controls = load_controls(&conn)?;
@@ -87,7 +91,9 @@ impl System {
     }
     /// Id and lower-case name of every database.
     pub fn databases(&self) -> Result<Vec<(u64, String)>, FoldError> {
-        let mut statement = self.conn.prepare_cached("SELECT id, name FROM __starling_databases ORDER BY name")?;
+        let mut statement = self
+            .conn
+            .prepare_cached("SELECT id, name FROM __starling_databases ORDER BY name")?;
         let rows = statement.query_map([], |r| Ok((r.get::<_, i64>(0)?.cast_unsigned(), r.get(1)?)))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

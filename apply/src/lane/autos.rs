@@ -233,11 +233,24 @@ mod tests {
 
     #[test]
     fn ranges_of_different_nodes_never_meet() {
-        for max in [127, 255, 32_767, 65_535, (1 << 23) - 1, (1 << 31) - 1, (1_i64 << 32) - 1, 1 << 53, i64::MAX] {
+        for max in [
+            127,
+            255,
+            32_767,
+            65_535,
+            (1 << 23) - 1,
+            (1 << 31) - 1,
+            (1_i64 << 32) - 1,
+            1 << 53,
+            i64::MAX,
+        ] {
             let mut last = 0;
             for block in std::iter::once(AutoBlock::Lower).chain((1..200).map(AutoBlock::Block)) {
                 let Some((low, high)) = range(block, max) else { break };
-                assert!(low > last && high >= low && high <= max, "{block:?} of {max}: {low}..{high} after {last}");
+                assert!(
+                    low > last && high >= low && high <= max,
+                    "{block:?} of {max}: {low}..{high} after {last}"
+                );
                 last = high;
             }
             assert!(last > max / 2 || max > 1 << 52);

@@ -87,13 +87,7 @@ impl Bench {
         Ok(())
     }
 
-    fn lookup<R>(
-        &mut self,
-        conn: &Connection,
-        catalog: &Catalog,
-        table: u64,
-        f: impl FnOnce(&Core, &mut Lookup<'_>) -> R,
-    ) -> R {
+    fn lookup<R>(&mut self, conn: &Connection, catalog: &Catalog, table: u64, f: impl FnOnce(&Core, &mut Lookup<'_>) -> R) -> R {
         let found = catalog.table_by_id(table);
         let name = found.map(|(db, _)| db.name.to_lowercase());
         let core = Arc::clone(&self.core);
@@ -289,7 +283,10 @@ impl Desk {
             for entry in entries {
                 fold.fold.note(&self.conn, entry)?;
             }
-            let moved = core.autos.lock().take_moved(|t| self.catalog.table_by_id(t).is_some_and(|(d, _)| d.id == lane.id));
+            let moved = core
+                .autos
+                .lock()
+                .take_moved(|t| self.catalog.table_by_id(t).is_some_and(|(d, _)| d.id == lane.id));
             for (table, next) in moved {
                 fold.fold.raise_auto_counter(table, next);
             }

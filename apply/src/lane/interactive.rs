@@ -10,10 +10,10 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use starling_log::{Body, Changes, Draft};
 use tokio::sync::oneshot;
 
+use super::Job;
 use super::desk::Ran;
 use super::runner::{Claim, Command, Parked, Runner, grant, park};
 use super::work::{Failure, Task, Work};
-use super::Job;
 use crate::capture::Position;
 use crate::engine::core::Lane;
 use crate::engine::files;

@@ -42,11 +42,7 @@ pub(crate) struct Parked {
 pub(crate) fn park(lane: &Arc<Lane>, deadline: Option<Instant>) -> (Parked, oneshot::Receiver<Result<(), Failure>>) {
     let (leave, until) = bounded(1);
     let (granted, answer) = oneshot::channel();
-    lane.send(Command::Park(Claim {
-        until,
-        granted,
-        deadline,
-    }));
+    lane.send(Command::Park(Claim { until, granted, deadline }));
     let parked = Parked {
         lane: Arc::clone(lane),
         _until: leave,

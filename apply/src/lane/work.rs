@@ -33,7 +33,10 @@ impl Failure {
         Failure::Sqlite(rusqlite::Error::SqliteFailure(error, Some(message.into())))
     }
     pub fn aborted() -> Failure {
-        Failure::text(rusqlite::ErrorCode::OperationAborted, "the transaction was rolled back after an error")
+        Failure::text(
+            rusqlite::ErrorCode::OperationAborted,
+            "the transaction was rolled back after an error",
+        )
     }
     /// The same for another waiter (SQLite's errors cannot be cloned whole).
     pub fn again(&self) -> Failure {

@@ -105,13 +105,19 @@ fn replace_deletes_its_victims_first() {
     let c = counts(&node, "REPLACE INTO d.t VALUES(1,'c')");
     assert_eq!((c.inserted, c.deleted), (1, 2));
     let brief = brief(&node);
-    assert!(brief.ends_with("+1[>1/c]") && brief.contains("-1[1/a>]") && brief.contains("-3[3/c>]"), "{brief}");
+    assert!(
+        brief.ends_with("+1[>1/c]") && brief.contains("-1[1/a>]") && brief.contains("-3[3/c>]"),
+        "{brief}"
+    );
 }
 
 #[test]
 fn upserts_are_updates() {
     let node = with_unique();
-    let c = counts(&node, "INSERT INTO d.t VALUES(1,'z'),(4,'d') ON CONFLICT(id) DO UPDATE SET v = excluded.v");
+    let c = counts(
+        &node,
+        "INSERT INTO d.t VALUES(1,'z'),(4,'d') ON CONFLICT(id) DO UPDATE SET v = excluded.v",
+    );
     assert_eq!((c.inserted, c.updated, c.matched), (1, 1, 1));
     assert_eq!(brief(&node), "~1[1/a>1/z] +4[>4/d]");
     let before = node.log.held();
@@ -210,7 +216,12 @@ fn virtual_columns_stand_in_no_image() {
             stored,
         })
     };
-    let mut columns = vec![column(1, "id", int()), column(2, "g", int()), column(3, "v", text()), column(4, "s", int())];
+    let mut columns = vec![
+        column(1, "id", int()),
+        column(2, "g", int()),
+        column(3, "v", text()),
+        column(4, "s", int()),
+    ];
     columns[1].generated = generated(false);
     columns[3].generated = generated(true);
     node.create_table("d", table("g", columns, vec![primary(&[1])]));
@@ -236,7 +247,14 @@ fn minimal_images_hold_the_key_and_what_changed() {
         origin: 1,
     };
     node.create_database("d");
-    node.create_table("d", table("w", vec![column(1, "id", int()), column(2, "v", text()), column(3, "w", text())], vec![primary(&[1])]));
+    node.create_table(
+        "d",
+        table(
+            "w",
+            vec![column(1, "id", int()), column(2, "v", text()), column(3, "w", text())],
+            vec![primary(&[1])],
+        ),
+    );
     node.exec("d", "INSERT INTO d.w VALUES(1,'a','b')");
     node.exec("d", "UPDATE d.w SET w = 'c'");
     assert_eq!(brief(&node), "~1[1/-/b>1/a/c]");

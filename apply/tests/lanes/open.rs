@@ -32,7 +32,12 @@ fn everything_is_there_after_a_restart() {
 
 #[test]
 fn deleted_files_come_back_equal() {
-    for gone in [&["a.db"][..], &["starling.db"], &["a.db", "starling.db"], &["a.db", "b.db", "starling.db"]] {
+    for gone in [
+        &["a.db"][..],
+        &["starling.db"],
+        &["a.db", "starling.db"],
+        &["a.db", "b.db", "starling.db"],
+    ] {
         let node = filled();
         let dump = node.dump();
         let node = node.restart_after(|dir| {
@@ -164,11 +169,7 @@ fn a_restart_reads_only_the_tail() {
     let node = filled();
     let count = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let Node {
-        engine,
-        store,
-        dir,
-        log,
-        ..
+        engine, store, dir, log, ..
     } = node;
     engine.close();
     drop((engine, log));

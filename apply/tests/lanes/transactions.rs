@@ -148,7 +148,10 @@ fn transactions_over_several_databases_do_not_lock_each_other_out() {
             });
         }
     });
-    assert_eq!(node.query(&["a", "b"], "SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)"), "80,80");
+    assert_eq!(
+        node.query(&["a", "b"], "SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)"),
+        "80,80"
+    );
 }
 
 #[test]
@@ -157,7 +160,10 @@ fn a_lost_transaction_answers_every_act() {
     let mut open = begin(&node, &["a"]);
     exec(&mut open, "INSERT INTO a.t VALUES(1,'x')").unwrap();
     assert!(exec(&mut open, "INSERT OR ROLLBACK INTO a.t VALUES(1,'x')").is_err());
-    assert!(matches!(exec(&mut open, "INSERT INTO a.t VALUES(2,'x')"), Err(WriteError::Sqlite(_))));
+    assert!(matches!(
+        exec(&mut open, "INSERT INTO a.t VALUES(2,'x')"),
+        Err(WriteError::Sqlite(_))
+    ));
     assert!(wait(open.commit()).is_err());
     assert_eq!(node.query(&["a"], "SELECT count(*) FROM a.t"), "0");
     node.exec("a", "INSERT INTO a.t VALUES(3,'x')");

@@ -48,22 +48,33 @@ fn a_failing_job_of_a_group_leaves_the_others_whole() {
             run(t, "INSERT INTO shop.t VALUES(1,'one')")
         }),
     );
-    let bad = node.engine.write("shop", 5_000, statement("INSERT INTO shop.t VALUES(2,'two'); INSERT INTO shop.t VALUES(0,'dup')"));
-    let last = node.engine.write("shop", 5_000, statement("INSERT INTO shop.t SELECT 3, count(*) FROM shop.t"));
+    let bad = node.engine.write(
+        "shop",
+        5_000,
+        statement("INSERT INTO shop.t VALUES(2,'two'); INSERT INTO shop.t VALUES(0,'dup')"),
+    );
+    let last = node
+        .engine
+        .write("shop", 5_000, statement("INSERT INTO shop.t SELECT 3, count(*) FROM shop.t"));
     gate.store(1, Ordering::Release);
     wait(first).unwrap();
     assert!(matches!(wait(bad), Err(WriteError::Job(_))));
     wait(last).unwrap();
     assert_eq!(node.query(&["shop"], "SELECT * FROM shop.t ORDER BY id"), "0,zero;1,one;3,2");
     assert_eq!(node.store.syncs(), syncs + 1, "one group, one sync");
-    let node = Arc::into_inner(node).unwrap().restart_after(|dir| std::fs::remove_file(dir.join("shop.db")).unwrap());
+    let node = Arc::into_inner(node)
+        .unwrap()
+        .restart_after(|dir| std::fs::remove_file(dir.join("shop.db")).unwrap());
     assert_eq!(node.query(&["shop"], "SELECT * FROM shop.t ORDER BY id"), "0,zero;1,one;3,2");
 }
 
 #[test]
 fn a_first_job_that_fails_does_not_harm_the_next() {
     let node = Node::new(1).with_t("shop");
-    let error = node.write("shop", statement("INSERT INTO shop.t VALUES(1,'a'); INSERT INTO shop.t VALUES(1,'b')"));
+    let error = node.write(
+        "shop",
+        statement("INSERT INTO shop.t VALUES(1,'a'); INSERT INTO shop.t VALUES(1,'b')"),
+    );
     assert!(matches!(error, Err(WriteError::Job(_))));
     node.exec("shop", "INSERT INTO shop.t VALUES(2,'b')");
     assert_eq!(node.query(&["shop"], "SELECT * FROM shop.t"), "2,b");
@@ -122,7 +133,11 @@ fn a_transaction_that_sqlite_rolls_back_takes_nobody_else_with_it() {
             run(t, "INSERT INTO shop.t VALUES(1,'one')")
         }),
     );
-    let hard = node.engine.write("shop", 5_000, statement("INSERT INTO shop.t VALUES(2,'two'); INSERT OR ROLLBACK INTO shop.t VALUES(2,'x')"));
+    let hard = node.engine.write(
+        "shop",
+        5_000,
+        statement("INSERT INTO shop.t VALUES(2,'two'); INSERT OR ROLLBACK INTO shop.t VALUES(2,'x')"),
+    );
     let last = node.engine.write("shop", 5_000, statement("INSERT INTO shop.t VALUES(3,'three')"));
     gate.store(1, Ordering::Release);
     wait(first).unwrap();

@@ -52,7 +52,9 @@ fn first(args: &[Ty]) -> Ty {
 }
 
 fn sum(args: &[Ty]) -> Ty {
-    let Some(ty) = args.first().map(|t| convert::number("", t).1) else { return Ty::null() };
+    let Some(ty) = args.first().map(|t| convert::number("", t).1) else {
+        return Ty::null();
+    };
     match form(&ty) {
         Form::Int | Form::Unsigned | Form::Decimal => {
             let (digits, scale) = rule::digits_and_scale(&ty);
@@ -63,7 +65,9 @@ fn sum(args: &[Ty]) -> Ty {
 }
 
 fn average(args: &[Ty]) -> Ty {
-    let Some(ty) = args.first().map(|t| convert::number("", t).1) else { return Ty::null() };
+    let Some(ty) = args.first().map(|t| convert::number("", t).1) else {
+        return Ty::null();
+    };
     match form(&ty) {
         Form::Int | Form::Unsigned | Form::Decimal => {
             let (digits, scale) = rule::digits_and_scale(&ty);
@@ -108,7 +112,11 @@ impl Sum {
             return Value::Null;
         }
         let exact = self.exact.clone().unwrap_or(Decimal::ZERO);
-        if self.reals > 0 { Value::Real(self.real + exact.to_f64()) } else { Value::Text(exact.to_string()) }
+        if self.reals > 0 {
+            Value::Real(self.real + exact.to_f64())
+        } else {
+            Value::Text(exact.to_string())
+        }
     }
     fn mean(&self, scale: u32) -> Value {
         if self.count == 0 {
@@ -118,7 +126,9 @@ impl Sum {
         if self.reals > 0 {
             return Value::Real((self.real + exact.to_f64()) / self.count as f64);
         }
-        exact.div(&Decimal::from(self.count), scale).map_or(Value::Null, |m| Value::Text(m.to_string()))
+        exact
+            .div(&Decimal::from(self.count), scale)
+            .map_or(Value::Null, |m| Value::Text(m.to_string()))
     }
 }
 
@@ -280,7 +290,9 @@ impl BitsOf {
         i64::try_from(out).map_or_else(|_| Value::Text(format!("{out:020}")), Value::Integer)
     }
     fn count(bits: &mut Bits, value: ValueRef<'_>, sign: i64) {
-        let Some(value) = exact(value).and_then(|d| d.to_i128()) else { return };
+        let Some(value) = exact(value).and_then(|d| d.to_i128()) else {
+            return;
+        };
         bits.rows += sign;
         for (index, count) in bits.set.iter_mut().enumerate() {
             *count += sign * (value as u64 >> index & 1) as i64;
@@ -332,7 +344,9 @@ impl Aggregate<Option<Vec<u8>>, Value> for Concatenation {
         Ok(None)
     }
     fn step(&self, context: &mut SqliteContext<'_>, held: &mut Option<Vec<u8>>) -> rusqlite::Result<()> {
-        let (ValueRef::Text(value) | ValueRef::Blob(value)) = context.get_raw(0) else { return Ok(()) };
+        let (ValueRef::Text(value) | ValueRef::Blob(value)) = context.get_raw(0) else {
+            return Ok(());
+        };
         match held {
             None => *held = Some(value.to_vec()),
             // beyond the bound nothing more is kept: it will be cut anyway
@@ -384,7 +398,9 @@ impl Aggregate<Vec<Json>, Value> for JsonArray {
         Ok(())
     }
     fn finalize(&self, _: &mut SqliteContext<'_>, items: Option<Vec<Json>>) -> rusqlite::Result<Value> {
-        Ok(items.filter(|i| !i.is_empty()).map_or(Value::Null, |items| Value::Text(json::to_string(&Json::Array(items)))))
+        Ok(items
+            .filter(|i| !i.is_empty())
+            .map_or(Value::Null, |items| Value::Text(json::to_string(&Json::Array(items)))))
     }
 }
 

@@ -18,14 +18,18 @@ use super::context::{self, Level, Raised, complain};
 use super::run::{Args, Body, NULL, Outcome, boolean, int, raise, string, unsigned};
 
 pub const BODIES: &[Body] = &[
-    Body::new("starling_double", |args| Ok(number(args.get(0), "DOUBLE")?.map_or(Value::Null, |d| Value::Real(d.to_f64())))),
+    Body::new("starling_double", |args| {
+        Ok(number(args.get(0), "DOUBLE")?.map_or(Value::Null, |d| Value::Real(d.to_f64())))
+    }),
     Body::new("starling_int", |args| integer(args.get(0))),
     Body::new("starling_decimal", to_decimal),
     Body::new("starling_truth", truth),
     Body::new("starling_temporal_number", temporal_number),
     Body::new("starling_time_number", time_number),
     Body::new("starling_json_number", json_number),
-    Body::new("starling_utf8", |args| args.bytes(0).map_or(NULL, |b| string(b.into_owned(), false))),
+    Body::new("starling_utf8", |args| {
+        args.bytes(0).map_or(NULL, |b| string(b.into_owned(), false))
+    }),
     Body::new("starling_text", |args| shown(args, false)),
     Body::new("starling_bytes", |args| shown(args, true)),
     Body::new("starling_convert", implicit),
@@ -113,7 +117,9 @@ pub fn exact(value: ValueRef<'_>) -> Option<Decimal> {
 
 /// A number from text that may be none: 1292 `Truncated incorrect … value` then. Doubles beyond DECIMAL pass as their shortest digits.
 fn number(value: ValueRef<'_>, what: &str) -> Result<Option<Decimal>, Raised> {
-    let (ValueRef::Text(t) | ValueRef::Blob(t)) = value else { return Ok(exact(value)) };
+    let (ValueRef::Text(t) | ValueRef::Blob(t)) = value else {
+        return Ok(exact(value));
+    };
     let prefix = Decimal::parse_prefix(t);
     if prefix.used == 0 || !t[prefix.used..].iter().all(u8::is_ascii_whitespace) {
         truncated(what, t)?;
@@ -142,7 +148,9 @@ fn integer(value: ValueRef<'_>) -> Outcome {
 }
 
 fn to_decimal(args: &Args<'_, '_>) -> Outcome {
-    let Some(value) = number(args.get(0), "DECIMAL")? else { return NULL };
+    let Some(value) = number(args.get(0), "DECIMAL")? else {
+        return NULL;
+    };
     let (precision, scale) = (args.int(1).unwrap_or(65), args.int(2).unwrap_or(0));
     decimal_value(value.fit(precision as u32, scale as u32).0)
 }
@@ -269,7 +277,9 @@ fn cast_integer(to: &ColumnType, input: Input<'_>, raw: ValueRef<'_>) -> Outcome
     let wide = match (&input, raw) {
         (Input::Text(_) | Input::Bytes(_), ValueRef::Text(t) | ValueRef::Blob(t)) => {
             let prefix = Decimal::parse_prefix(t);
-            let digits = t[..prefix.used].iter().all(|b| b.is_ascii_digit() || b.is_ascii_whitespace() || matches!(b, b'-' | b'+'));
+            let digits = t[..prefix.used]
+                .iter()
+                .all(|b| b.is_ascii_digit() || b.is_ascii_whitespace() || matches!(b, b'-' | b'+'));
             if prefix.used == 0 || !digits || !t[prefix.used..].iter().all(u8::is_ascii_whitespace) {
                 truncated("INTEGER", t)?;
             }
@@ -295,7 +305,11 @@ fn cast_integer(to: &ColumnType, input: Input<'_>, raw: ValueRef<'_>) -> Outcome
     if clipped != v {
         truncated("INTEGER", raw.as_bytes_or_null().ok().flatten().unwrap_or(b""))?;
     }
-    if to.unsigned { unsigned(clipped as u64) } else { int(clipped as u64 as i64) }
+    if to.unsigned {
+        unsigned(clipped as u64)
+    } else {
+        int(clipped as u64 as i64)
+    }
 }
 
 /// To a date or time; what is none becomes NULL with 1292.
@@ -312,7 +326,8 @@ fn to_temporal(to: &ColumnType, input: Input<'_>) -> Outcome {
             mode.strict = false;
             let readable = store::store_ref(to, input, &mode, &mut None).ok();
             // something readable with a tail: keep it; else NULL
-            let kept = readable.filter(|s| !matches!(s, store::Stored::Text(t) if t.starts_with(b"0000-00-00")) && to.base != BaseType::Time);
+            let kept =
+                readable.filter(|s| !matches!(s, store::Stored::Text(t) if t.starts_with(b"0000-00-00")) && to.base != BaseType::Time);
             match kept {
                 Some(stored) => {
                     truncated(what, shown.as_bytes())?;

@@ -23,26 +23,46 @@ pub const FUNCTIONS: &[Function] = &[
     row("sha2", (2, 2), &[Text, Int], rule::text_nullable::<128>, "starling_sha2"),
     row("uuid", (0, 0), &[], rule::text::<36>, "starling_uuid").volatile(),
     row("uuid_short", (0, 0), &[], rule::unsigned, "starling_uuid_short").volatile(),
-    row("uuid_to_bin", (1, 2), &[Text, Int], |_| Ty::binary(16, true), "starling_uuid_to_bin"),
-    row("bin_to_uuid", (1, 2), &[Binary, Int], rule::text_nullable::<36>, "starling_bin_to_uuid"),
+    row(
+        "uuid_to_bin",
+        (1, 2),
+        &[Text, Int],
+        |_| Ty::binary(16, true),
+        "starling_uuid_to_bin",
+    ),
+    row(
+        "bin_to_uuid",
+        (1, 2),
+        &[Binary, Int],
+        rule::text_nullable::<36>,
+        "starling_bin_to_uuid",
+    ),
     row("is_uuid", (1, 1), &[Text], rule::boolean, "starling_is_uuid"),
     row("random_bytes", (1, 1), &[Int], |_| Ty::binary(1024, true), "starling_random_bytes").volatile(),
 ];
 
 pub const BODIES: &[Body] = &[
-    Body::new("starling_md5", |args| args.bytes(0).map_or(NULL, |b| text(hex::encode(md5::digest(&b))))),
-    Body::new("starling_sha1", |args| args.bytes(0).map_or(NULL, |b| text(hex::encode(sha1::Sha1::digest(b.as_ref()))))),
+    Body::new("starling_md5", |args| {
+        args.bytes(0).map_or(NULL, |b| text(hex::encode(md5::digest(&b))))
+    }),
+    Body::new("starling_sha1", |args| {
+        args.bytes(0).map_or(NULL, |b| text(hex::encode(sha1::Sha1::digest(b.as_ref()))))
+    }),
     Body::new("starling_sha2", sha2_text),
     Body::new("starling_uuid", |_| text(time_uuid())).volatile(),
     Body::new("starling_uuid_short", |_| Ok(Value::Integer((rand::random::<u64>() >> 2) as i64))).volatile(),
     Body::new("starling_uuid_to_bin", uuid_to_bin),
     Body::new("starling_bin_to_uuid", bin_to_uuid),
-    Body::new("starling_is_uuid", |args| args.text(0).map_or(NULL, |t| boolean(parse_uuid(&t).is_some()))),
+    Body::new("starling_is_uuid", |args| {
+        args.text(0).map_or(NULL, |t| boolean(parse_uuid(&t).is_some()))
+    }),
     Body::new("starling_random_bytes", random_bytes).volatile(),
 ];
 
 fn sha2_text(args: &Args<'_, '_>) -> Outcome {
-    let (Some(bytes), Some(bits)) = (args.bytes(0), args.int(1)) else { return NULL };
+    let (Some(bytes), Some(bits)) = (args.bytes(0), args.int(1)) else {
+        return NULL;
+    };
     text(match bits {
         224 => hex::encode(sha2::Sha224::digest(bytes.as_ref())),
         0 | 256 => hex::encode(sha2::Sha256::digest(bytes.as_ref())),

@@ -34,16 +34,62 @@ pub const FUNCTIONS: &[Function] = &[
     row("json_array", (0, MANY), &[JsonValue], rule::json, "starling_json_array"),
     row("json_object", (0, MANY), &[Text, JsonValue], rule::json, "starling_json_object").repeat(2),
     row("json_set", (3, MANY), &[Json, Text, JsonValue], rule::json, "starling_json_set").repeat(2),
-    row("json_insert", (3, MANY), &[Json, Text, JsonValue], rule::json, "starling_json_insert").repeat(2),
-    row("json_replace", (3, MANY), &[Json, Text, JsonValue], rule::json, "starling_json_replace").repeat(2),
+    row(
+        "json_insert",
+        (3, MANY),
+        &[Json, Text, JsonValue],
+        rule::json,
+        "starling_json_insert",
+    )
+    .repeat(2),
+    row(
+        "json_replace",
+        (3, MANY),
+        &[Json, Text, JsonValue],
+        rule::json,
+        "starling_json_replace",
+    )
+    .repeat(2),
     row("json_remove", (2, MANY), &[Json, Text], rule::json, "starling_json_remove"),
-    row("json_array_append", (3, MANY), &[Json, Text, JsonValue], rule::json, "starling_json_array_append").repeat(2),
-    row("json_array_insert", (3, MANY), &[Json, Text, JsonValue], rule::json, "starling_json_array_insert").repeat(2),
+    row(
+        "json_array_append",
+        (3, MANY),
+        &[Json, Text, JsonValue],
+        rule::json,
+        "starling_json_array_append",
+    )
+    .repeat(2),
+    row(
+        "json_array_insert",
+        (3, MANY),
+        &[Json, Text, JsonValue],
+        rule::json,
+        "starling_json_array_insert",
+    )
+    .repeat(2),
     row("json_merge_patch", (2, MANY), &[Json], rule::json, "starling_json_merge_patch"),
-    row("json_merge_preserve", (2, MANY), &[Json], rule::json, "starling_json_merge_preserve"),
+    row(
+        "json_merge_preserve",
+        (2, MANY),
+        &[Json],
+        rule::json,
+        "starling_json_merge_preserve",
+    ),
     row("json_merge", (2, MANY), &[Json], rule::json, "starling_json_merge_preserve"),
-    row("json_contains", (2, 3), &[Json, Json, Text], rule::int_nullable, "starling_json_contains"),
-    row("json_contains_path", (3, MANY), &[Json, Text], rule::int_nullable, "starling_json_contains_path"),
+    row(
+        "json_contains",
+        (2, 3),
+        &[Json, Json, Text],
+        rule::int_nullable,
+        "starling_json_contains",
+    ),
+    row(
+        "json_contains_path",
+        (3, MANY),
+        &[Json, Text],
+        rule::int_nullable,
+        "starling_json_contains_path",
+    ),
     row("json_overlaps", (2, 2), &[Json], rule::int_nullable, "starling_json_overlaps"),
     row("json_search", (3, MANY), &[Json, Text], rule::json, "starling_json_search"),
     row("json_length", (1, 2), &[Json, Text], rule::int_nullable, "starling_json_length"),
@@ -53,10 +99,28 @@ pub const FUNCTIONS: &[Function] = &[
     row("json_valid", (1, 1), &[Any], rule::boolean, "").custom(valid),
     row("json_pretty", (1, 1), &[Json], rule::longtext, "starling_json_pretty"),
     row("json_storage_size", (1, 1), &[Json], rule::int_nullable, "starling_length"),
-    row("json_storage_free", (1, 1), &[Json], rule::int_nullable, "starling_json_storage_free"),
+    row(
+        "json_storage_free",
+        (1, 1),
+        &[Json],
+        rule::int_nullable,
+        "starling_json_storage_free",
+    ),
     // `x MEMBER OF (array)`
-    row("member of", (2, 2), &[JsonValue, Json], rule::int_nullable, "starling_json_member_of"),
-    row("json_member_of", (2, 2), &[JsonValue, Json], rule::int_nullable, "starling_json_member_of"),
+    row(
+        "member of",
+        (2, 2),
+        &[JsonValue, Json],
+        rule::int_nullable,
+        "starling_json_member_of",
+    ),
+    row(
+        "json_member_of",
+        (2, 2),
+        &[JsonValue, Json],
+        rule::int_nullable,
+        "starling_json_member_of",
+    ),
 ];
 
 pub const BODIES: &[&[Body]] = &[OWN, read::BODIES, change::BODIES];
@@ -71,7 +135,10 @@ const OWN: &[Body] = &[
         cast_value(args.get(0), &ty)
     }),
     Body::new("starling_json_unquote", unquote),
-    Body::new("starling_json_quote", |args| args.text(0).map_or(NULL, |t| text_value(json::to_string(&Json::String(t.into_owned()))))),
+    Body::new("starling_json_quote", |args| {
+        args.text(0)
+            .map_or(NULL, |t| text_value(json::to_string(&Json::String(t.into_owned()))))
+    }),
     Body::new("starling_json_valid", |args| {
         args.bytes(0).map_or(NULL, |t| super::run::boolean(json::parse(&t).is_ok()))
     }),

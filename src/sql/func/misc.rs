@@ -29,9 +29,28 @@ pub const FUNCTIONS: &[Function] = &[
     row("inet6_ntoa", (1, 1), &[Binary], rule::text_nullable::<39>, "starling_inet6_ntoa"),
     row("is_ipv4", (1, 1), &[Text], rule::bool_not_null, "starling_is_ipv4"),
     row("is_ipv6", (1, 1), &[Text], rule::bool_not_null, "starling_is_ipv6"),
-    row("format_bytes", (1, 1), &[Double], rule::text_nullable::<20>, "starling_format_bytes"),
-    row("format_pico_time", (1, 1), &[Double], rule::text_nullable::<20>, "starling_format_pico_time"),
-    row("name_const", (2, 2), &[Text, Any], |args| args.get(1).cloned().unwrap_or_else(Ty::null), "").custom(|args, _, _| args[1].clone()),
+    row(
+        "format_bytes",
+        (1, 1),
+        &[Double],
+        rule::text_nullable::<20>,
+        "starling_format_bytes",
+    ),
+    row(
+        "format_pico_time",
+        (1, 1),
+        &[Double],
+        rule::text_nullable::<20>,
+        "starling_format_pico_time",
+    ),
+    row(
+        "name_const",
+        (2, 2),
+        &[Text, Any],
+        |args| args.get(1).cloned().unwrap_or_else(Ty::null),
+        "",
+    )
+    .custom(|args, _, _| args[1].clone()),
 ];
 
 pub const BODIES: &[Body] = &[
@@ -50,10 +69,18 @@ pub const BODIES: &[Body] = &[
     }),
     Body::new("starling_inet6_aton", inet6_aton),
     Body::new("starling_inet6_ntoa", inet6_ntoa),
-    Body::new("starling_is_ipv4", |args| boolean(args.text(0).is_some_and(|t| t.parse::<Ipv4Addr>().is_ok()))),
-    Body::new("starling_is_ipv6", |args| boolean(args.text(0).is_some_and(|t| t.parse::<Ipv6Addr>().is_ok()))),
-    Body::new("starling_format_bytes", |args| args.double(0).map_or(NULL, |v| text(scaled(v, 1024.0, BYTE_UNITS, true)))),
-    Body::new("starling_format_pico_time", |args| args.double(0).map_or(NULL, |v| text(pico_time(v)))),
+    Body::new("starling_is_ipv4", |args| {
+        boolean(args.text(0).is_some_and(|t| t.parse::<Ipv4Addr>().is_ok()))
+    }),
+    Body::new("starling_is_ipv6", |args| {
+        boolean(args.text(0).is_some_and(|t| t.parse::<Ipv6Addr>().is_ok()))
+    }),
+    Body::new("starling_format_bytes", |args| {
+        args.double(0).map_or(NULL, |v| text(scaled(v, 1024.0, BYTE_UNITS, true)))
+    }),
+    Body::new("starling_format_pico_time", |args| {
+        args.double(0).map_or(NULL, |v| text(pico_time(v)))
+    }),
 ];
 
 /// A SLEEP() ends by itself after so long; longer ones are refused (they would hold a thread).
@@ -148,7 +175,11 @@ fn pico_time(picos: f64) -> String {
     let mut value = picos;
     for (index, (next, unit)) in STEPS.iter().enumerate() {
         if value.abs() < *next {
-            return if index == 0 { format!("{value:3.0} {unit}") } else { format!("{value:.2} {unit}") };
+            return if index == 0 {
+                format!("{value:3.0} {unit}")
+            } else {
+                format!("{value:.2} {unit}")
+            };
         }
         value /= next;
     }

@@ -30,7 +30,6 @@ pub mod run;
 pub mod string;
 pub mod temporal;
 
-
 /// Which room of the manual a function belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
@@ -176,7 +175,11 @@ impl Function {
     /// The kind of argument `index`.
     pub fn param(&self, index: usize) -> Kind {
         let (count, repeat) = (self.params.len(), (self.repeat as usize).max(1));
-        let at = if index < count || count < repeat { index } else { count - repeat + (index - count) % repeat };
+        let at = if index < count || count < repeat {
+            index
+        } else {
+            count - repeat + (index - count) % repeat
+        };
         self.params.get(at).or(self.params.last()).copied().unwrap_or(Kind::Any)
     }
     pub fn takes(&self, count: usize) -> bool {
@@ -203,7 +206,12 @@ impl Function {
             .collect()
     }
     fn comparison(&self, types: &[Ty]) -> Ty {
-        let compared: Vec<&Ty> = types.iter().enumerate().filter(|(i, _)| self.param(*i) == Kind::Compare).map(|(_, t)| t).collect();
+        let compared: Vec<&Ty> = types
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| self.param(*i) == Kind::Compare)
+            .map(|(_, t)| t)
+            .collect();
         convert::comparison(&compared)
     }
     /// The call's SQLite text; `args` already converted, `types` as they were before.
@@ -218,7 +226,12 @@ impl Function {
             Extra::Collation => out += &format!("{comma}{}", convert::literal(&self.collation(types))),
             Extra::Result => out += &format!("{comma}{}", convert::literal(&convert::spec(&result.ty))),
             Extra::Scale => out += &format!("{comma}{}", result.ty.decimals.unwrap_or(0)),
-            Extra::First => out += &format!("{comma}{}", types.first().map_or("''".to_string(), |t| convert::literal(&convert::spec(&t.ty)))),
+            Extra::First => {
+                out += &format!(
+                    "{comma}{}",
+                    types.first().map_or("''".to_string(), |t| convert::literal(&convert::spec(&t.ty)))
+                )
+            }
             Extra::Compare => out += &format!("{comma}{}", convert::literal(&convert::spec(&self.comparison(types).ty))),
         }
         out.push(')');

@@ -63,7 +63,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_truncate", |args| round(args, true)),
     Body::new("starling_sqrt", |args| unary(args, f64::sqrt)),
     Body::new("starling_pow", pow),
-    Body::new("starling_exp", |args| args.double(0).map_or(NULL, |v| real(v.exp(), || format!("exp({v})")))),
+    Body::new("starling_exp", |args| {
+        args.double(0).map_or(NULL, |v| real(v.exp(), || format!("exp({v})")))
+    }),
     Body::new("starling_ln", |args| logarithm(args, 0, f64::ln)),
     Body::new("starling_log", log),
     Body::new("starling_log2", |args| logarithm(args, 0, f64::log2)),
@@ -71,7 +73,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_sin", |args| unary(args, f64::sin)),
     Body::new("starling_cos", |args| unary(args, f64::cos)),
     Body::new("starling_tan", |args| unary(args, f64::tan)),
-    Body::new("starling_cot", |args| args.double(0).map_or(NULL, |v| real(1.0 / v.tan(), || format!("cot({v})")))),
+    Body::new("starling_cot", |args| {
+        args.double(0).map_or(NULL, |v| real(1.0 / v.tan(), || format!("cot({v})")))
+    }),
     Body::new("starling_asin", |args| unary(args, f64::asin)),
     Body::new("starling_acos", |args| unary(args, f64::acos)),
     Body::new("starling_atan", atan),
@@ -79,7 +83,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_radians", |args| unary(args, f64::to_radians)),
     Body::new("starling_pi", |_| double(std::f64::consts::PI)),
     Body::new("starling_rand", random).volatile(),
-    Body::new("starling_crc32", |args| args.bytes(0).map_or(NULL, |b| int(crc32fast::hash(&b).into()))),
+    Body::new("starling_crc32", |args| {
+        args.bytes(0).map_or(NULL, |b| int(crc32fast::hash(&b).into()))
+    }),
 ];
 
 /// As the argument, once it is a number.
@@ -99,7 +105,11 @@ fn whole(args: &[Ty]) -> Ty {
     match form(&ty) {
         Form::Decimal => {
             let digits = rule::digits_and_scale(&ty).0;
-            if digits <= 17 { Ty::int(ty.nullable) } else { Ty::decimal(digits + 1, 0, ty.nullable) }
+            if digits <= 17 {
+                Ty::int(ty.nullable)
+            } else {
+                Ty::decimal(digits + 1, 0, ty.nullable)
+            }
         }
         _ => ty,
     }
@@ -136,8 +146,22 @@ fn abs(args: &Args<'_, '_>) -> Outcome {
 fn sign(args: &Args<'_, '_>) -> Outcome {
     match args.get(0) {
         ValueRef::Null => NULL,
-        ValueRef::Real(v) => int(if v > 0.0 { 1 } else if v < 0.0 { -1 } else { 0 }),
-        other => int(exact(other).map_or(0, |d| if d.is_zero() { 0 } else if d.is_negative() { -1 } else { 1 })),
+        ValueRef::Real(v) => int(if v > 0.0 {
+            1
+        } else if v < 0.0 {
+            -1
+        } else {
+            0
+        }),
+        other => int(exact(other).map_or(0, |d| {
+            if d.is_zero() {
+                0
+            } else if d.is_negative() {
+                -1
+            } else {
+                1
+            }
+        })),
     }
 }
 
@@ -172,7 +196,11 @@ fn round(args: &Args<'_, '_>, cut: bool) -> Outcome {
         ValueRef::Real(v) => Ok(Value::Real(round_double(v, places, cut))),
         ValueRef::Text(t) if !is_unsigned(t) => decimal_value(exact(args.get(0)).unwrap_or(Decimal::ZERO).round_places(places, cut)),
         other => {
-            let value = exact(other).unwrap_or(Decimal::ZERO).round_places(places, cut).to_i128().unwrap_or(0);
+            let value = exact(other)
+                .unwrap_or(Decimal::ZERO)
+                .round_places(places, cut)
+                .to_i128()
+                .unwrap_or(0);
             match (i64::try_from(value), u64::try_from(value)) {
                 (Ok(v), _) => int(v),
                 (_, Ok(v)) => unsigned(v),
@@ -202,7 +230,9 @@ fn unary(args: &Args<'_, '_>, function: fn(f64) -> f64) -> Outcome {
 }
 
 fn pow(args: &Args<'_, '_>) -> Outcome {
-    let (Some(base), Some(exponent)) = (args.double(0), args.double(1)) else { return NULL };
+    let (Some(base), Some(exponent)) = (args.double(0), args.double(1)) else {
+        return NULL;
+    };
     real(base.powf(exponent), || format!("pow({base},{exponent})"))
 }
 
@@ -221,7 +251,9 @@ fn log(args: &Args<'_, '_>) -> Outcome {
     if args.len() == 1 {
         return logarithm(args, 0, f64::ln);
     }
-    let (Some(base), Some(value)) = (args.double(0), args.double(1)) else { return NULL };
+    let (Some(base), Some(value)) = (args.double(0), args.double(1)) else {
+        return NULL;
+    };
     if base <= 0.0 || base == 1.0 || value <= 0.0 {
         context::warn(Level::Warning, 3020, "Invalid argument for logarithm");
         return NULL;

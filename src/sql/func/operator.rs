@@ -60,7 +60,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_shl", |args| shift(args, u64::checked_shl)),
     Body::new("starling_shr", |args| shift(args, u64::checked_shr)),
     Body::new("starling_bitnot", |args| args.bits(0).map_or(NULL, |v| unsigned(!v))),
-    Body::new("starling_bit_count", |args| args.bits(0).map_or(NULL, |v| int(i64::from(v.count_ones())))),
+    Body::new("starling_bit_count", |args| {
+        args.bits(0).map_or(NULL, |v| int(i64::from(v.count_ones())))
+    }),
 ];
 
 /// What two operands make: integers stay, one DECIMAL makes DECIMAL, anything else DOUBLE.
@@ -118,13 +120,20 @@ fn quotient(args: &[Ty]) -> Ty {
         return Ty::double(true);
     }
     let shapes = shapes(args);
-    let (first, second) = (shapes.first().copied().unwrap_or((10, 0)), shapes.get(1).copied().unwrap_or((10, 0)));
+    let (first, second) = (
+        shapes.first().copied().unwrap_or((10, 0)),
+        shapes.get(1).copied().unwrap_or((10, 0)),
+    );
     let scale = (u32::from(first.1) + DIVISION_INCREMENT).min(SCALE_MAX);
     Ty::decimal((first.0 + u32::from(second.1) + scale).min(PRECISION_MAX), scale as u8, true)
 }
 
 fn integer_quotient(args: &[Ty]) -> Ty {
-    if args.iter().any(|t| t.ty.unsigned) { Ty::unsigned(true) } else { Ty::int(true) }
+    if args.iter().any(|t| t.ty.unsigned) {
+        Ty::unsigned(true)
+    } else {
+        Ty::int(true)
+    }
 }
 
 fn remainder(args: &[Ty]) -> Ty {
@@ -198,7 +207,13 @@ fn bitwise_xor(args: &[String], types: &[Ty], result: &Ty) -> String {
 
 fn bit_call(name: &str, args: &[String], types: &[Ty], result: &Ty) -> String {
     let binary = rule::is_binary(result);
-    let side = |i: usize| if binary { args[i].clone() } else { convert::to_kind(&args[i], &types[i], Kind::Int).0 };
+    let side = |i: usize| {
+        if binary {
+            args[i].clone()
+        } else {
+            convert::to_kind(&args[i], &types[i], Kind::Int).0
+        }
+    };
     format!("{name}({},{})", side(0), side(1))
 }
 
@@ -212,7 +227,9 @@ fn shown(args: &Args<'_, '_>, operator: &str) -> String {
 }
 
 fn integers(args: &Args<'_, '_>, operator: &str, is_unsigned: bool, operation: fn(i128, i128) -> Option<i128>) -> Outcome {
-    let (Some(a), Some(b)) = (args.wide(0), args.wide(1)) else { return NULL };
+    let (Some(a), Some(b)) = (args.wide(0), args.wide(1)) else {
+        return NULL;
+    };
     let value = operation(a, b);
     let signed_ok = !is_unsigned || context::current().no_unsigned_subtraction;
     if let Some(v) = value {
@@ -227,7 +244,9 @@ fn integers(args: &Args<'_, '_>, operator: &str, is_unsigned: bool, operation: f
 }
 
 fn decimals(args: &Args<'_, '_>, operation: fn(&Decimal, &Decimal) -> Decimal) -> Outcome {
-    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else { return NULL };
+    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else {
+        return NULL;
+    };
     let value = operation(&a, &b);
     if value.integer_digits() > PRECISION_MAX {
         return Err(raise(1690, "DECIMAL value is out of range".to_string()));
@@ -236,7 +255,9 @@ fn decimals(args: &Args<'_, '_>, operation: fn(&Decimal, &Decimal) -> Decimal) -
 }
 
 fn doubles(args: &Args<'_, '_>, operator: &str, operation: fn(f64, f64) -> f64) -> Outcome {
-    let (Some(a), Some(b)) = (args.double(0), args.double(1)) else { return NULL };
+    let (Some(a), Some(b)) = (args.double(0), args.double(1)) else {
+        return NULL;
+    };
     real(operation(a, b), || shown(args, operator))
 }
 
@@ -267,9 +288,15 @@ fn divide(args: &Args<'_, '_>) -> Outcome {
     }
     if is_real(args) {
         let (a, b) = (args.double(0).unwrap_or(0.0), args.double(1).unwrap_or(0.0));
-        return if b == 0.0 { division_by_zero() } else { real(a / b, || shown(args, "/")) };
+        return if b == 0.0 {
+            division_by_zero()
+        } else {
+            real(a / b, || shown(args, "/"))
+        };
     }
-    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else { return NULL };
+    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else {
+        return NULL;
+    };
     let scale = args.int(2).unwrap_or(4).clamp(0, i64::from(SCALE_MAX)) as u32;
     match a.div(&b, scale) {
         Some(quotient) => decimal_value(quotient),
@@ -281,8 +308,12 @@ fn divide_whole(args: &Args<'_, '_>) -> Outcome {
     if args.is_null(0) || args.is_null(1) {
         return NULL;
     }
-    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else { return NULL };
-    let Some(quotient) = a.div_integer(&b) else { return division_by_zero() };
+    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else {
+        return NULL;
+    };
+    let Some(quotient) = a.div_integer(&b) else {
+        return division_by_zero();
+    };
     match quotient.to_i128() {
         Some(v) if v >= 0 && v <= i128::from(u64::MAX) => unsigned(v as u64),
         Some(v) if v >= i128::from(i64::MIN) && v < 0 => int(v as i64),
@@ -311,7 +342,9 @@ fn modulo(args: &Args<'_, '_>) -> Outcome {
             Some(v) => int(v as i64),
         };
     }
-    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else { return NULL };
+    let (Some(a), Some(b)) = (exact(args.get(0)), exact(args.get(1))) else {
+        return NULL;
+    };
     match a.rem(&b) {
         Some(rest) => decimal_value(rest),
         None => division_by_zero(),
@@ -325,7 +358,10 @@ fn negate(args: &Args<'_, '_>) -> Outcome {
         ValueRef::Text(t) if t.contains(&b'.') || t.len() != 20 => decimal_value(exact(args.get(0)).unwrap_or(Decimal::ZERO).neg()),
         _ => match args.wide(0).and_then(|v| i64::try_from(-v).ok()) {
             Some(v) => int(v),
-            None => Err(raise(1690, format!("BIGINT value is out of range in '-({})'", args.text(0).unwrap_or_default()))),
+            None => Err(raise(
+                1690,
+                format!("BIGINT value is out of range in '-({})'", args.text(0).unwrap_or_default()),
+            )),
         },
     }
 }
@@ -338,7 +374,11 @@ fn bit_operation(args: &Args<'_, '_>, operation: fn(u64, u64) -> u64) -> Outcome
         if a.len() != b.len() {
             return Err(raise(3513, "Binary operands of bitwise operators must be of equal length"));
         }
-        let out = a.iter().zip(b).map(|(x, y)| operation(u64::from(*x), u64::from(*y)) as u8).collect();
+        let out = a
+            .iter()
+            .zip(b)
+            .map(|(x, y)| operation(u64::from(*x), u64::from(*y)) as u8)
+            .collect();
         return string(out, true);
     }
     match (args.bits(0), args.bits(1)) {
@@ -348,6 +388,8 @@ fn bit_operation(args: &Args<'_, '_>, operation: fn(u64, u64) -> u64) -> Outcome
 }
 
 fn shift(args: &Args<'_, '_>, operation: fn(u64, u32) -> Option<u64>) -> Outcome {
-    let (Some(a), Some(by)) = (args.bits(0), args.bits(1)) else { return NULL };
+    let (Some(a), Some(by)) = (args.bits(0), args.bits(1)) else {
+        return NULL;
+    };
     unsigned(u32::try_from(by).ok().and_then(|by| operation(a, by)).unwrap_or(0))
 }

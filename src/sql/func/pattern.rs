@@ -25,9 +25,27 @@ pub const FUNCTIONS: &[Function] = &[
     row("like", (2, 3), &[Text], rule::boolean, "starling_like"),
     row("regexp", (2, 2), &[Text], rule::boolean, "starling_regexp"),
     row("regexp_like", (2, 3), &[Text], rule::boolean, "starling_regexp"),
-    row("regexp_instr", (2, 6), &[Text, Text, Int, Int, Int, Text], rule::int, "starling_regexp_instr"),
-    row("regexp_substr", (2, 5), &[Text, Text, Int, Int, Text], substring_type, "starling_regexp_substr"),
-    row("regexp_replace", (3, 6), &[Text, Text, Text, Int, Int, Text], rule::longtext, "starling_regexp_replace"),
+    row(
+        "regexp_instr",
+        (2, 6),
+        &[Text, Text, Int, Int, Int, Text],
+        rule::int,
+        "starling_regexp_instr",
+    ),
+    row(
+        "regexp_substr",
+        (2, 5),
+        &[Text, Text, Int, Int, Text],
+        substring_type,
+        "starling_regexp_substr",
+    ),
+    row(
+        "regexp_replace",
+        (3, 6),
+        &[Text, Text, Text, Int, Int, Text],
+        rule::longtext,
+        "starling_regexp_replace",
+    ),
 ];
 
 pub const BODIES: &[Body] = &[
@@ -69,12 +87,18 @@ fn steps(pattern: &str, escape: Option<char>) -> Vec<Step> {
 /// starling_like(text, pattern[, escape], collation)
 fn like(args: &Args<'_, '_>) -> Outcome {
     let last = args.len() - 1;
-    let (Some(subject), Some(pattern)) = (args.bytes(0), args.bytes(1)) else { return NULL };
+    let (Some(subject), Some(pattern)) = (args.bytes(0), args.bytes(1)) else {
+        return NULL;
+    };
     let escape = match last {
         3 => args.text(2).and_then(|e| e.chars().next()),
         _ => Some('\\'),
     };
-    let rule = if args.is_blob(0) || args.is_blob(1) { None } else { collation(args, last) };
+    let rule = if args.is_blob(0) || args.is_blob(1) {
+        None
+    } else {
+        collation(args, last)
+    };
     let bytes_only = rule.is_none_or(CollationInfo::is_binary);
     if rule.is_none() && (std::str::from_utf8(&subject).is_err() || std::str::from_utf8(&pattern).is_err()) {
         // bytes: each stands for one character
@@ -179,9 +203,15 @@ fn describe(error: &regex::Error) -> Raised {
         return raise(3696, "The regular expression contains an unclosed bracket expression.");
     }
     if message.contains("look-around") || message.contains("backreferences") {
-        return raise(1235, "This version of MySQL doesn't yet support 'look-around and back references in regular expressions'");
+        return raise(
+            1235,
+            "This version of MySQL doesn't yet support 'look-around and back references in regular expressions'",
+        );
     }
-    raise(3692, "Incorrect description of a {min,max} interval or other syntax error in regular expression.")
+    raise(
+        3692,
+        "Incorrect description of a {min,max} interval or other syntax error in regular expression.",
+    )
 }
 
 fn regexp(args: &Args<'_, '_>) -> Outcome {

@@ -60,7 +60,13 @@ pub const FUNCTIONS: &[Function] = &[
     row("strcmp", (2, 2), &[Text], rule::int, "starling_strcmp").extra(Extra::Collation),
     row("substring_index", (3, 3), &[Text, Text, Int], like_text, "starling_substring_index"),
     row("make_set", (2, MANY), &[Int, Text], rule::sum_of_lengths, "starling_make_set"),
-    row("export_set", (3, 5), &[Int, Text, Text, Text, Int], rule::longtext, "starling_export_set"),
+    row(
+        "export_set",
+        (3, 5),
+        &[Int, Text, Text, Text, Int],
+        rule::longtext,
+        "starling_export_set",
+    ),
     row("hex", (1, 1), &[Any], hexed, "").custom(hex),
     row("unhex", (1, 1), &[Text], rule::binary_of_first, "starling_unhex"),
     row("ascii", (1, 1), &[Text], rule::int, "starling_ascii"),
@@ -76,7 +82,8 @@ pub const FUNCTIONS: &[Function] = &[
     row("soundex", (1, 1), &[Text], rule::like_first, "starling_soundex"),
     row("weight_string", (1, 1), &[Text], rule::binary_of_first, "starling_weight_string").extra(Extra::Collation),
     row("charset", (1, 1), &[Any], rule::text::<64>, "").custom(|_, types, _| convert::literal(charset_name(&types[0]))),
-    row("collation", (1, 1), &[Any], rule::text::<64>, "").custom(|_, types, _| convert::literal(types[0].ty.collation.as_deref().unwrap_or("binary"))),
+    row("collation", (1, 1), &[Any], rule::text::<64>, "")
+        .custom(|_, types, _| convert::literal(types[0].ty.collation.as_deref().unwrap_or("binary"))),
     row("coercibility", (1, 1), &[Any], rule::bool_not_null, "").custom(|_, types, _| (types[0].coercibility as u8).to_string()),
 ];
 

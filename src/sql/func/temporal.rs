@@ -1,4 +1,5 @@
 //! t
-use super::Function; use super::run::Body;
+use super::Function;
+use super::run::Body;
 pub const FUNCTIONS: &[Function] = &[];
 pub const BODIES: &[&[Body]] = &[];

@@ -89,7 +89,7 @@ impl Parser<'_> {
                 return Ok((table, alias, false));
             }
             let _ = p.eat_any(&[Kw::LOW_PRIORITY, Kw::CONCURRENT]);
-            p.expect(Kw::WRITE)?;
+            p.need(Kw::WRITE)?;
             Ok((table, alias, true))
         })?;
         self.wait_option()?;
@@ -102,7 +102,7 @@ impl Parser<'_> {
         self.bump();
         let _ = self.eat_any(&[Kw::LOW_PRIORITY, Kw::CONCURRENT]);
         let local = self.eat(Kw::LOCAL);
-        self.expect(Kw::INFILE)?;
+        self.need(Kw::INFILE)?;
         let file = self.string()?;
         self.skip_statement();
         Ok(Statement::LoadData {

@@ -105,7 +105,7 @@ impl Parser<'_> {
             Kw::CONVERT => self.convert()?,
             Kw::ENABLE | Kw::DISABLE => {
                 self.bump();
-                self.expect(Kw::KEYS)?;
+                self.need(Kw::KEYS)?;
                 AlterAction::Ignored
             }
             Kw::ALGORITHM | Kw::LOCK => {
@@ -171,7 +171,7 @@ impl Parser<'_> {
                     other => others.push(AlterAction::Add(other)),
                 }
             }
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             if !columns.is_empty() {
                 out.push(AlterAction::AddColumns {
                     columns,
@@ -213,7 +213,7 @@ impl Parser<'_> {
         Ok(match kw {
             Kw::PRIMARY => {
                 self.bump();
-                self.expect(Kw::KEY)?;
+                self.need(Kw::KEY)?;
                 AlterAction::DropPrimary
             }
             Kw::INDEX | Kw::KEY => {
@@ -224,7 +224,7 @@ impl Parser<'_> {
             }
             Kw::FOREIGN => {
                 self.bump();
-                self.expect(Kw::KEY)?;
+                self.need(Kw::KEY)?;
                 let if_exists = self.if_exists()?;
                 let name = self.ident()?;
                 AlterAction::DropForeignKey { name, if_exists }
@@ -278,10 +278,10 @@ impl Parser<'_> {
         self.if_exists()?;
         let name = self.ident()?;
         if self.eat(Kw::DROP) {
-            self.expect(Kw::DEFAULT)?;
+            self.need(Kw::DEFAULT)?;
             return Ok(AlterAction::SetDefault { name, default: None });
         }
-        self.expect(Kw::SET)?;
+        self.need(Kw::SET)?;
         if self.eat(Kw::DEFAULT) {
             let default = Some(self.default_value()?);
             return Ok(AlterAction::SetDefault { name, default });
@@ -300,7 +300,7 @@ impl Parser<'_> {
             }
             return Err(self.unexpected());
         }
-        self.expect(Kw::VISIBLE)?;
+        self.need(Kw::VISIBLE)?;
         Ok(true)
     }
     fn rename_action(&mut self) -> Result<AlterAction> {
@@ -310,7 +310,7 @@ impl Parser<'_> {
                 self.bump();
                 self.if_exists()?;
                 let old = self.ident()?;
-                self.expect(Kw::TO)?;
+                self.need(Kw::TO)?;
                 let new = self.ident()?;
                 Ok(AlterAction::RenameColumn { old, new })
             }
@@ -318,7 +318,7 @@ impl Parser<'_> {
                 self.bump();
                 self.if_exists()?;
                 let old = self.ident()?;
-                self.expect(Kw::TO)?;
+                self.need(Kw::TO)?;
                 let new = self.ident()?;
                 Ok(AlterAction::RenameKey { old, new })
             }
@@ -330,12 +330,12 @@ impl Parser<'_> {
     }
     fn convert(&mut self) -> Result<AlterAction> {
         self.bump();
-        self.expect(Kw::TO)?;
+        self.need(Kw::TO)?;
         if !self.eat(Kw::CHARSET) {
             if !self.eat(Kw::CHARACTER) {
-                self.expect(Kw::CHAR)?;
+                self.need(Kw::CHAR)?;
             }
-            self.expect(Kw::SET)?;
+            self.need(Kw::SET)?;
         }
         let charset = if self.eat(Kw::DEFAULT) { None } else { Some(self.charset_name()?) };
         let collation = if self.eat(Kw::COLLATE) {

@@ -33,7 +33,7 @@ impl Parser<'_> {
             self.bump();
             self.bump();
             create.like = Some(self.table_name()?);
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             return Ok(Statement::CreateTable(Box::new(create)));
         }
         if self.at(Tok::LParen) && !self.paren_holds_query() {
@@ -81,7 +81,7 @@ impl Parser<'_> {
         self.bump();
         let kind = match kw {
             Kw::PRIMARY => {
-                self.expect(Kw::KEY)?;
+                self.need(Kw::KEY)?;
                 KeyKind::Primary
             }
             Kw::UNIQUE => KeyKind::Unique,
@@ -114,7 +114,7 @@ impl Parser<'_> {
     }
     /// USING BTREE | HASH | RTREE
     pub(super) fn key_algorithm(&mut self) -> Result<bool> {
-        if !self.eat(Kw::USING) && !(self.is(Kw::TYPE) && self.peek().tok == Tok::Word && self.eat(Kw::TYPE)) {
+        if !self.eat(Kw::USING) && !self.eat(Kw::TYPE) {
             return Ok(false);
         }
         if self.eat(Kw::BTREE) || self.eat(Kw::HASH) || self.eat_word("rtree") {
@@ -125,7 +125,7 @@ impl Parser<'_> {
     fn key_part(&mut self) -> Result<KeyPartDef> {
         let (column, expr, prefix) = if self.eat_tok(Tok::LParen) {
             let expr = self.expr()?;
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             (String::new(), Some(expr), None)
         } else {
             (self.ident()?, None, self.optional_length()?)
@@ -192,7 +192,7 @@ impl Parser<'_> {
     }
     fn foreign_key(&mut self, constraint: Option<Name>) -> Result<TableElement> {
         self.bump();
-        self.expect(Kw::KEY)?;
+        self.need(Kw::KEY)?;
         self.if_not_exists()?;
         let name = if self.is_ident() { Some(self.ident()?) } else { None };
         let columns = self.paren_list(Self::ident)?;
@@ -204,7 +204,7 @@ impl Parser<'_> {
         })
     }
     fn references(&mut self) -> Result<References> {
-        self.expect(Kw::REFERENCES)?;
+        self.need(Kw::REFERENCES)?;
         let mut references = References {
             table: self.table_name()?,
             columns: self.name_list()?,
@@ -240,20 +240,20 @@ impl Parser<'_> {
         if self.eat_all(&[Kw::NO, Kw::ACTION]) {
             return Ok(RefAction::NoAction);
         }
-        self.expect(Kw::SET)?;
+        self.need(Kw::SET)?;
         if self.eat(Kw::NULL) {
             return Ok(RefAction::SetNull);
         }
-        self.expect(Kw::DEFAULT)?;
+        self.need(Kw::DEFAULT)?;
         Ok(RefAction::SetDefault)
     }
     fn check(&mut self, name: Option<Name>) -> Result<TableElement> {
         self.bump();
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let start = self.tok.start;
         let expr = self.expr()?;
         let text = self.span_from(start);
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         let enforced = self.enforced()?;
         Ok(TableElement::Check {
             name,
@@ -330,7 +330,7 @@ impl Parser<'_> {
             }
             Kw::ON => {
                 self.bump();
-                self.expect(Kw::UPDATE)?;
+                self.need(Kw::UPDATE)?;
                 ColumnOption::OnUpdateNow(self.now()?)
             }
             Kw::GENERATED | Kw::AS => self.generated()?,
@@ -338,8 +338,8 @@ impl Parser<'_> {
             Kw::CONSTRAINT | Kw::CHECK => self.column_check()?,
             Kw::SERIAL => {
                 self.bump();
-                self.expect(Kw::DEFAULT)?;
-                self.expect(Kw::VALUE)?;
+                self.need(Kw::DEFAULT)?;
+                self.need(Kw::VALUE)?;
                 before.extend([ColumnOption::NotNull, ColumnOption::AutoIncrement]);
                 ColumnOption::Unique
             }
@@ -378,7 +378,7 @@ impl Parser<'_> {
             let inner = self.tok.start;
             let expr = self.expr()?;
             let text = self.span_from(inner);
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             return Ok((expr, text, true));
         }
         let expr = self.primary()?;
@@ -407,17 +407,17 @@ impl Parser<'_> {
     }
     fn generated(&mut self) -> Result<ColumnOption> {
         if self.eat(Kw::GENERATED) {
-            self.expect(Kw::ALWAYS)?;
+            self.need(Kw::ALWAYS)?;
         }
-        self.expect(Kw::AS)?;
+        self.need(Kw::AS)?;
         if self.is(Kw::ROW) {
             return Err(SqlError::unsupported("SYSTEM VERSIONING"));
         }
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let start = self.tok.start;
         let expr = self.expr()?;
         let text = self.span_from(start);
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         let stored = self.eat(Kw::STORED) || self.eat(Kw::PERSISTENT);
         if !stored {
             self.eat(Kw::VIRTUAL);

@@ -24,7 +24,7 @@ impl Parser<'_> {
                 if or_replace {
                     return self.refuse("CREATE OR REPLACE TABLE");
                 }
-                self.expect(Kw::TABLE)?;
+                self.need(Kw::TABLE)?;
                 self.create_table(true)
             }
             Kw::DATABASE | Kw::SCHEMA if or_replace => self.refuse("CREATE OR REPLACE DATABASE"),
@@ -87,7 +87,7 @@ impl Parser<'_> {
             };
             self.bump();
             if key == "read only" {
-                self.expect(Kw::ONLY)?;
+                self.need(Kw::ONLY)?;
             }
             self.eat_tok(Tok::Eq);
             let value = match self.tok.tok {
@@ -116,14 +116,14 @@ impl Parser<'_> {
         if kw == Kw::SPATIAL && self.is(Kw::REFERENCES) {
             return self.refuse("CREATE SPATIAL REFERENCE SYSTEM");
         }
-        self.expect(Kw::INDEX)?;
+        self.need(Kw::INDEX)?;
         if or_replace {
             return self.refuse("CREATE OR REPLACE INDEX");
         }
         let if_not_exists = self.if_not_exists()?;
         let name = self.ident()?;
         self.key_algorithm()?;
-        self.expect(Kw::ON)?;
+        self.need(Kw::ON)?;
         let table = self.table_name()?;
         let key = self.key_body(kind, Some(name), None)?;
         self.lock_options()?;
@@ -168,7 +168,7 @@ impl Parser<'_> {
         }
         let name = self.table_name()?;
         let columns = self.name_list()?;
-        self.expect(Kw::AS)?;
+        self.need(Kw::AS)?;
         let start = self.tok.start;
         let query = Box::new(self.query()?);
         let text = self.span_from(start);
@@ -176,8 +176,8 @@ impl Parser<'_> {
         if self.eat(Kw::WITH) {
             check_option = Some(!self.eat(Kw::LOCAL));
             self.eat(Kw::CASCADED);
-            self.expect(Kw::CHECK)?;
-            self.expect(Kw::OPTION)?;
+            self.need(Kw::CHECK)?;
+            self.need(Kw::OPTION)?;
         }
         Ok(Statement::CreateView {
             or_replace,
@@ -191,10 +191,10 @@ impl Parser<'_> {
     pub(super) fn view_prefix(&mut self) -> Result<()> {
         loop {
             if self.eat(Kw::ALGORITHM) {
-                self.expect_tok(Tok::Eq)?;
+                self.need_tok(Tok::Eq)?;
                 self.word_value()?;
             } else if self.eat(Kw::DEFINER) {
-                self.expect_tok(Tok::Eq)?;
+                self.need_tok(Tok::Eq)?;
                 self.account()?;
             } else if self.eat(Kw::SQL) {
                 if !self.eat_word("security") {
@@ -236,7 +236,7 @@ impl Parser<'_> {
                 self.bump();
                 let if_exists = self.if_exists()?;
                 let name = self.ident()?;
-                self.expect(Kw::ON)?;
+                self.need(Kw::ON)?;
                 let table = self.table_name()?;
                 self.lock_options()?;
                 Ok(Statement::DropIndex { table, name, if_exists })
@@ -288,7 +288,7 @@ impl Parser<'_> {
             return self.refuse("RENAME USER");
         }
         if !self.eat(Kw::TABLES) {
-            self.expect(Kw::TABLE)?;
+            self.need(Kw::TABLE)?;
         }
         if self.is(Kw::IF) {
             return Err(SqlError::unsupported("RENAME TABLE IF EXISTS"));
@@ -296,7 +296,7 @@ impl Parser<'_> {
         Ok(Statement::RenameTables(self.list(|p| {
             let old = p.table_name()?;
             p.wait_option()?;
-            p.expect(Kw::TO)?;
+            p.need(Kw::TO)?;
             Ok((old, p.table_name()?))
         })?))
     }

@@ -38,9 +38,9 @@ impl Parser<'_> {
             insert.row_alias = Some((name, self.name_list()?));
         }
         if !replace && self.eat(Kw::ON) {
-            self.expect(Kw::DUPLICATE)?;
-            self.expect(Kw::KEY)?;
-            self.expect(Kw::UPDATE)?;
+            self.need(Kw::DUPLICATE)?;
+            self.need(Kw::KEY)?;
+            self.need(Kw::UPDATE)?;
             insert.on_duplicate = self.set_list()?;
         }
         insert.returning = self.returning()?;
@@ -68,7 +68,7 @@ impl Parser<'_> {
             }
             Ok(name)
         })?;
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         Ok(columns)
     }
     fn insert_source(&mut self) -> Result<InsertSource> {
@@ -102,7 +102,7 @@ impl Parser<'_> {
         self.row_of(1)
     }
     fn row_of(&mut self, width: usize) -> Result<Vec<Expr>> {
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let mut row = Vec::with_capacity(width);
         if self.eat_tok(Tok::RParen) {
             return Ok(row);
@@ -112,7 +112,7 @@ impl Parser<'_> {
             if self.eat_tok(Tok::RParen) {
                 return Ok(row);
             }
-            self.expect_tok(Tok::Comma)?;
+            self.need_tok(Tok::Comma)?;
         }
     }
     /// An expression; lone literals take a short way.
@@ -134,7 +134,7 @@ impl Parser<'_> {
                 parts.push(p.ident()?);
             }
             if !p.eat_tok(Tok::Assign) {
-                p.expect_tok(Tok::Eq)?;
+                p.need_tok(Tok::Eq)?;
             }
             let value = p.expr()?;
             let column = parts.pop().unwrap_or_default();
@@ -158,7 +158,7 @@ impl Parser<'_> {
         self.eat(Kw::LOW_PRIORITY);
         let ignore = self.eat(Kw::IGNORE);
         let from = self.list(Self::table_ref)?;
-        self.expect(Kw::SET)?;
+        self.need(Kw::SET)?;
         let set = self.set_list()?;
         let filter = self.filter()?;
         Ok(Statement::Update(Box::new(Update {
@@ -196,7 +196,7 @@ impl Parser<'_> {
             self.delete_from(&mut delete)?;
         } else {
             delete.targets = self.list(Self::delete_target)?;
-            self.expect(Kw::FROM)?;
+            self.need(Kw::FROM)?;
             delete.from = self.list(Self::table_ref)?;
         }
         delete.filter = self.filter()?;

@@ -189,16 +189,16 @@ impl Parser<'_> {
             Kw::ALL => Some(Quantifier::All),
             _ => None,
         };
-        if let Some(quantifier) = quantifier {
-            if self.peek().tok == Tok::LParen {
-                self.bump();
-                return Ok(Expr::Quantified {
-                    op,
-                    left: Box::new(left),
-                    quantifier,
-                    query: Box::new(self.paren_query()?),
-                });
-            }
+        if let Some(quantifier) = quantifier
+            && self.peek().tok == Tok::LParen
+        {
+            self.bump();
+            return Ok(Expr::Quantified {
+                op,
+                left: Box::new(left),
+                quantifier,
+                query: Box::new(self.paren_query()?),
+            });
         }
         Ok(binary(op, left, self.expr_bp(PREDICATE)?))
     }
@@ -243,7 +243,7 @@ impl Parser<'_> {
             Kw::IN => return self.in_list(expr, negated),
             Kw::BETWEEN => {
                 let low = self.boxed_bp(BIT_OR)?;
-                self.expect(Kw::AND)?;
+                self.need(Kw::AND)?;
                 Expr::Between {
                     expr,
                     low,
@@ -262,7 +262,7 @@ impl Parser<'_> {
                 }
             }
             Kw::SOUNDS => {
-                self.expect(Kw::LIKE)?;
+                self.need(Kw::LIKE)?;
                 Expr::SoundsLike {
                     left: expr,
                     right: self.boxed_bp(BIT_OR)?,
@@ -270,9 +270,9 @@ impl Parser<'_> {
             }
             Kw::MEMBER => {
                 self.eat(Kw::OF);
-                self.expect_tok(Tok::LParen)?;
+                self.need_tok(Tok::LParen)?;
                 let array = self.boxed()?;
-                self.expect_tok(Tok::RParen)?;
+                self.need_tok(Tok::RParen)?;
                 Expr::MemberOf { expr, array }
             }
             _ => Expr::Regexp {
@@ -334,7 +334,7 @@ impl Parser<'_> {
     pub(super) fn interval_operand(&mut self) -> Result<Expr> {
         match self.interval()? {
             Expr::Interval { amount, unit } => {
-                self.expect_tok(Tok::Plus)?;
+                self.need_tok(Tok::Plus)?;
                 Ok(Expr::DateArith {
                     expr: self.boxed_bp(MUL)?,
                     amount,

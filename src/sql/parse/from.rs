@@ -75,7 +75,7 @@ impl Parser<'_> {
             }
             _ => return Err(self.unexpected()),
         };
-        self.expect(Kw::JOIN)?;
+        self.need(Kw::JOIN)?;
         Ok(kind)
     }
 
@@ -98,7 +98,7 @@ impl Parser<'_> {
                 self.bump();
                 self.ident()?;
                 let inner = self.table_ref()?;
-                self.expect_tok(Tok::RBrace)?;
+                self.need_tok(Tok::RBrace)?;
                 Ok(inner)
             }
             _ => self.base_table(),
@@ -107,10 +107,10 @@ impl Parser<'_> {
     /// `(query)` or `(tables)`; a query in several parentheses is told from tables without reading twice.
     fn table_paren(&mut self) -> Result<Paren> {
         self.enter()?;
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let first = if self.at_query() {
             let query = self.query()?;
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             self.leave();
             return Ok(Paren::Query(Box::new(query)));
         } else if self.at(Tok::LParen) {
@@ -122,7 +122,7 @@ impl Parser<'_> {
                         } else {
                             Box::new(self.query_from(*query)?)
                         };
-                        self.expect_tok(Tok::RParen)?;
+                        self.need_tok(Tok::RParen)?;
                         self.leave();
                         return Ok(Paren::Query(query));
                     }
@@ -138,7 +138,7 @@ impl Parser<'_> {
         while self.eat_tok(Tok::Comma) {
             tables.push(self.table_ref()?);
         }
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         self.leave();
         Ok(Paren::Tables(match (tables.len(), tables.pop()) {
             (1, Some(only)) => only,
@@ -183,21 +183,19 @@ impl Parser<'_> {
         while matches!(self.tok.kw, Kw::USE | Kw::FORCE | Kw::IGNORE) && matches!(self.peek().kw, Kw::INDEX | Kw::KEY) {
             self.bump();
             self.bump();
-            if self.eat(Kw::FOR) {
-                if !self.eat(Kw::JOIN) {
-                    if self.eat_any(&[Kw::ORDER, Kw::GROUP]).is_none() {
-                        return Err(self.unexpected());
-                    }
-                    self.expect(Kw::BY)?;
+            if self.eat(Kw::FOR) && !self.eat(Kw::JOIN) {
+                if self.eat_any(&[Kw::ORDER, Kw::GROUP]).is_none() {
+                    return Err(self.unexpected());
                 }
+                self.need(Kw::BY)?;
             }
-            self.expect_tok(Tok::LParen)?;
+            self.need_tok(Tok::LParen)?;
             while !self.eat_tok(Tok::RParen) {
                 if !self.eat(Kw::PRIMARY) {
                     self.ident()?;
                 }
                 if !self.at(Tok::RParen) {
-                    self.expect_tok(Tok::Comma)?;
+                    self.need_tok(Tok::Comma)?;
                 }
             }
         }
@@ -206,12 +204,12 @@ impl Parser<'_> {
 
     fn json_table(&mut self) -> Result<TableRef> {
         self.bump();
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let doc = self.expr()?;
-        self.expect_tok(Tok::Comma)?;
+        self.need_tok(Tok::Comma)?;
         let path = self.text_literal()?;
         let columns = self.json_columns()?;
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         let Some(alias) = self.table_alias()? else {
             return Err(self.unexpected());
         };
@@ -219,7 +217,7 @@ impl Parser<'_> {
     }
     fn json_columns(&mut self) -> Result<Vec<JsonColumn>> {
         self.enter()?;
-        self.expect(Kw::COLUMNS)?;
+        self.need(Kw::COLUMNS)?;
         let columns = self.paren_list(Self::json_column)?;
         self.leave();
         Ok(columns)
@@ -236,12 +234,12 @@ impl Parser<'_> {
         }
         let name = self.ident()?;
         if self.eat(Kw::FOR) {
-            self.expect(Kw::ORDINALITY)?;
+            self.need(Kw::ORDINALITY)?;
             return Ok(JsonColumn::Ordinality(name));
         }
         let ty = self.type_name()?;
         let exists = self.eat(Kw::EXISTS);
-        self.expect(Kw::PATH)?;
+        self.need(Kw::PATH)?;
         let path = self.text_literal()?;
         let (on_empty, on_error) = self.json_on()?;
         Ok(JsonColumn::Path {
@@ -264,7 +262,7 @@ impl Parser<'_> {
         }
         let name = self.ident()?;
         if self.eat_tok(Tok::Dot) {
-            self.expect_tok(Tok::Star)?;
+            self.need_tok(Tok::Star)?;
         }
         Ok(TableName { db: Some(first), name })
     }

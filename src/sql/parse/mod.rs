@@ -6,6 +6,7 @@
 
 mod admin;
 mod alter;
+mod cast;
 mod create;
 mod ddl;
 mod dml;
@@ -18,6 +19,7 @@ pub mod print;
 mod query;
 mod set;
 mod show;
+mod special;
 mod statement;
 mod types;
 
@@ -67,7 +69,7 @@ pub fn parse_one(text: &[u8], mode: LexMode) -> Result<Parsed> {
 pub fn parse_expr(text: &[u8], mode: LexMode) -> Result<Expr> {
     let mut parser = Parser::new(text, mode);
     let expr = parser.expr()?;
-    parser.expect_tok(Tok::End)?;
+    parser.need_tok(Tok::End)?;
     Ok(expr)
 }
 
@@ -233,10 +235,10 @@ impl<'a> Parser<'a> {
         self.bump();
         Some(kw)
     }
-    fn expect(&mut self, kw: Kw) -> Result<()> {
+    fn need(&mut self, kw: Kw) -> Result<()> {
         if self.eat(kw) { Ok(()) } else { Err(self.unexpected()) }
     }
-    fn expect_tok(&mut self, tok: Tok) -> Result<()> {
+    fn need_tok(&mut self, tok: Tok) -> Result<()> {
         if self.eat_tok(tok) { Ok(()) } else { Err(self.unexpected()) }
     }
     /// 1064 at the current token.
@@ -358,24 +360,24 @@ impl<'a> Parser<'a> {
         Ok(out)
     }
     fn paren_list<T>(&mut self, one: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let out = self.list(one)?;
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         Ok(out)
     }
     fn if_exists(&mut self) -> Result<bool> {
         if !self.eat(Kw::IF) {
             return Ok(false);
         }
-        self.expect(Kw::EXISTS)?;
+        self.need(Kw::EXISTS)?;
         Ok(true)
     }
     fn if_not_exists(&mut self) -> Result<bool> {
         if !self.eat(Kw::IF) {
             return Ok(false);
         }
-        self.expect(Kw::NOT)?;
-        self.expect(Kw::EXISTS)?;
+        self.need(Kw::NOT)?;
+        self.need(Kw::EXISTS)?;
         Ok(true)
     }
     fn span_from(&self, start: u32) -> Span {

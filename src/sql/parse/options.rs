@@ -32,7 +32,7 @@ impl Parser<'_> {
             Kw::UNION => return self.union_option(),
             Kw::START => {
                 self.bump();
-                self.expect(Kw::TRANSACTION)?;
+                self.need(Kw::TRANSACTION)?;
                 return Ok(Some(option("start transaction", Vec::new())));
             }
             Kw::WITH if self.peek().kw == Kw::SYSTEM => return Err(SqlError::unsupported("SYSTEM VERSIONING")),
@@ -74,7 +74,7 @@ impl Parser<'_> {
         self.eat(Kw::DEFAULT);
         self.bump();
         if matches!(word, Kw::CHARACTER | Kw::CHAR) {
-            self.expect(Kw::SET)?;
+            self.need(Kw::SET)?;
         }
         self.eat_tok(Tok::Eq);
         let key = if word == Kw::COLLATE { "collate" } else { "charset" };
@@ -92,13 +92,13 @@ impl Parser<'_> {
         }
         self.bump();
         self.eat_tok(Tok::Eq);
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         let start = self.tok.start as usize;
         if !self.at(Tok::RParen) {
             self.list(Self::table_name)?;
         }
         let value = self.text[start..self.tok.start as usize].to_vec();
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         Ok(Some(option("union", value)))
     }
     /// A word, number or string.

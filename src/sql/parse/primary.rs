@@ -138,12 +138,12 @@ impl Parser<'_> {
         if self.at(Tok::Str) && matches!(kind.as_slice(), b"d" | b"t" | b"ts") {
             let slot = self.tok.slot;
             let literal = self.temporal(word)?;
-            self.expect_tok(Tok::RBrace)?;
+            self.need_tok(Tok::RBrace)?;
             self.widen_literal(slot, start);
             return Ok(literal);
         }
         let expr = self.expr()?;
-        self.expect_tok(Tok::RBrace)?;
+        self.need_tok(Tok::RBrace)?;
         Ok(expr)
     }
     fn row(&mut self) -> Result<Expr> {
@@ -160,14 +160,14 @@ impl Parser<'_> {
         let mut whens = Vec::new();
         while self.eat(Kw::WHEN) {
             let when = self.expr()?;
-            self.expect(Kw::THEN)?;
+            self.need(Kw::THEN)?;
             whens.push((when, self.expr()?));
         }
         if whens.is_empty() {
             return Err(self.unexpected());
         }
         let otherwise = if self.eat(Kw::ELSE) { Some(self.boxed()?) } else { None };
-        self.expect(Kw::END)?;
+        self.need(Kw::END)?;
         Ok(Expr::Case { operand, whens, otherwise })
     }
 
@@ -254,13 +254,13 @@ impl Parser<'_> {
 
     /// `(e)`, `(a, b)`, `(SELECT …)`
     pub(super) fn paren(&mut self) -> Result<Expr> {
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         Ok(one(self.paren_content()?))
     }
     /// A query in parentheses.
     pub(super) fn paren_query(&mut self) -> Result<Query> {
         let open = self.tok.start;
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         match self.paren_content()? {
             Paren::Query(query) => Ok(*query),
             Paren::List(_) => Err(self.syntax_at(open + 1)),
@@ -268,7 +268,7 @@ impl Parser<'_> {
     }
     /// Behind `IN`.
     pub(super) fn in_list(&mut self, expr: Box<Expr>, negated: bool) -> Result<Expr> {
-        self.expect_tok(Tok::LParen)?;
+        self.need_tok(Tok::LParen)?;
         Ok(match self.paren_content()? {
             Paren::Query(query) => Expr::InQuery { expr, query, negated },
             Paren::List(list) => Expr::InList { expr, list, negated },
@@ -292,7 +292,7 @@ impl Parser<'_> {
     fn paren_content_inner(&mut self) -> Result<Paren> {
         let first = if self.at_query() {
             let query = self.query()?;
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             return Ok(Paren::Query(Box::new(query)));
         } else if self.eat_tok(Tok::LParen) {
             let inner = self.paren_content()?;
@@ -302,7 +302,7 @@ impl Parser<'_> {
                 }
                 if self.at_query_tail() {
                     let query = self.query_from(*query)?;
-                    self.expect_tok(Tok::RParen)?;
+                    self.need_tok(Tok::RParen)?;
                     return Ok(Paren::Query(Box::new(query)));
                 }
                 self.expr_from(Expr::Subquery(query), OR)?
@@ -316,7 +316,7 @@ impl Parser<'_> {
         while self.eat_tok(Tok::Comma) {
             list.push(self.expr()?);
         }
-        self.expect_tok(Tok::RParen)?;
+        self.need_tok(Tok::RParen)?;
         Ok(Paren::List(list))
     }
     /// `simple_expr` of the grammar.

@@ -71,7 +71,7 @@ impl Parser<'_> {
         let ctes = self.list(|p| {
             let name = p.ident()?;
             let columns = p.name_list()?;
-            p.expect(Kw::AS)?;
+            p.need(Kw::AS)?;
             let query = p.paren_query()?;
             Ok(Cte { name, columns, query })
         })?;
@@ -132,7 +132,7 @@ impl Parser<'_> {
             Kw::VALUES => {
                 self.bump();
                 let rows = self.list(|p| {
-                    p.expect(Kw::ROW)?;
+                    p.need(Kw::ROW)?;
                     p.value_row()
                 })?;
                 Ok(SetExpr::Values(rows))
@@ -167,7 +167,7 @@ impl Parser<'_> {
         if self.eat(Kw::WINDOW) {
             select.windows = self.list(|p| {
                 let name = p.ident()?;
-                p.expect(Kw::AS)?;
+                p.need(Kw::AS)?;
                 Ok((name, p.window_spec()?))
             })?;
         }
@@ -177,7 +177,7 @@ impl Parser<'_> {
         matches!(self.tok.kw, Kw::WHERE | Kw::GROUP | Kw::HAVING | Kw::WINDOW)
     }
     fn group_by(&mut self, select: &mut Select) -> Result<()> {
-        self.expect(Kw::BY)?;
+        self.need(Kw::BY)?;
         if self.is(Kw::ROLLUP) && self.peek().tok == Tok::LParen {
             self.bump();
             select.group_by = self.paren_list(Self::expr)?;
@@ -193,7 +193,7 @@ impl Parser<'_> {
             Ok(expr)
         })?;
         if self.eat(Kw::WITH) {
-            self.expect(Kw::ROLLUP)?;
+            self.need(Kw::ROLLUP)?;
             select.rollup = true;
         }
         Ok(())
@@ -214,21 +214,16 @@ impl Parser<'_> {
         if self.eat_tok(Tok::Star) {
             return Ok(SelectItem::Wildcard);
         }
-        if is_ident(self.tok) {
-            if let Some(item) = self.table_wildcard()? {
-                return Ok(item);
-            }
+        if is_ident(self.tok)
+            && let Some(item) = self.table_wildcard()?
+        {
+            return Ok(item);
         }
         let start = self.tok.start;
         let expr = self.expr()?;
         let text = self.span_from(start);
-        let alias = if self.eat(Kw::AS) {
-            Some(self.ident_or_string()?)
-        } else if self.at(Tok::Str) || (self.is_ident() && !self.is(Kw::RETURNING)) {
-            Some(self.ident_or_string()?)
-        } else {
-            None
-        };
+        let named = self.eat(Kw::AS) || self.at(Tok::Str) || (self.is_ident() && !self.is(Kw::RETURNING));
+        let alias = if named { Some(self.ident_or_string()?) } else { None };
         Ok(SelectItem::Expr { expr, alias, text })
     }
     /// `t.*`, `db.t.*`
@@ -255,7 +250,7 @@ impl Parser<'_> {
         if !self.eat(Kw::ORDER) {
             return Ok(Vec::new());
         }
-        self.expect(Kw::BY)?;
+        self.need(Kw::BY)?;
         self.list(|p| {
             let expr = p.expr()?;
             let descending = p.eat(Kw::DESC);
@@ -288,9 +283,9 @@ impl Parser<'_> {
     }
     fn locking(&mut self) -> Result<Option<Locking>> {
         if self.eat(Kw::LOCK) {
-            self.expect(Kw::IN)?;
-            self.expect(Kw::SHARE)?;
-            self.expect(Kw::MODE)?;
+            self.need(Kw::IN)?;
+            self.need(Kw::SHARE)?;
+            self.need(Kw::MODE)?;
             return Ok(Some(Locking {
                 exclusive: false,
                 of: Vec::new(),
@@ -343,7 +338,7 @@ impl Parser<'_> {
     /// FIELDS and LINES of OUTFILE (the file itself is refused later).
     fn outfile_options(&mut self) -> Result<()> {
         if self.eat(Kw::CHARACTER) {
-            self.expect(Kw::SET)?;
+            self.need(Kw::SET)?;
             self.charset_name()?;
         }
         loop {
@@ -351,7 +346,7 @@ impl Parser<'_> {
                 Kw::FIELDS | Kw::COLUMNS | Kw::LINES | Kw::OPTIONALLY => self.bump(),
                 Kw::TERMINATED | Kw::ENCLOSED | Kw::ESCAPED | Kw::STARTING => {
                     self.bump();
-                    self.expect(Kw::BY)?;
+                    self.need(Kw::BY)?;
                     self.text_literal()?;
                 }
                 _ => return Ok(()),
@@ -370,7 +365,7 @@ impl Parser<'_> {
         self.bump();
         let frame = if self.eat(Kw::BETWEEN) {
             let start = self.frame_bound()?;
-            self.expect(Kw::AND)?;
+            self.need(Kw::AND)?;
             Frame {
                 rows,
                 start,
@@ -393,7 +388,7 @@ impl Parser<'_> {
             if self.eat(Kw::PRECEDING) {
                 return Ok(FrameBound::UnboundedPreceding);
             }
-            self.expect(Kw::FOLLOWING)?;
+            self.need(Kw::FOLLOWING)?;
             return Ok(FrameBound::UnboundedFollowing);
         }
         if self.eat_all(&[Kw::CURRENT, Kw::ROW]) {
@@ -403,7 +398,7 @@ impl Parser<'_> {
         if self.eat(Kw::PRECEDING) {
             return Ok(FrameBound::Preceding(amount));
         }
-        self.expect(Kw::FOLLOWING)?;
+        self.need(Kw::FOLLOWING)?;
         Ok(FrameBound::Following(amount))
     }
 }

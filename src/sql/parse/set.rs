@@ -101,7 +101,7 @@ impl Parser<'_> {
         if self.eat_tok(Tok::Assign) {
             Ok(())
         } else {
-            self.expect_tok(Tok::Eq)
+            self.need_tok(Tok::Eq)
         }
     }
     /// An expression, DEFAULT, or a word that stands for itself.
@@ -143,7 +143,7 @@ impl Parser<'_> {
             } else if read_only.is_none() && self.eat(Kw::READ) {
                 read_only = Some(self.eat(Kw::ONLY));
                 if read_only == Some(false) {
-                    self.expect(Kw::WRITE)?;
+                    self.need(Kw::WRITE)?;
                 }
             } else {
                 return Err(self.unexpected());
@@ -165,11 +165,11 @@ impl Parser<'_> {
         if self.eat_all(&[Kw::REPEATABLE, Kw::READ]) {
             return Ok(Isolation::RepeatableRead);
         }
-        self.expect(Kw::READ)?;
+        self.need(Kw::READ)?;
         if self.eat(Kw::COMMITTED) {
             return Ok(Isolation::ReadCommitted);
         }
-        self.expect(Kw::UNCOMMITTED)?;
+        self.need(Kw::UNCOMMITTED)?;
         Ok(Isolation::ReadUncommitted)
     }
     fn set_password(&mut self) -> Result<Statement> {
@@ -180,9 +180,9 @@ impl Parser<'_> {
         }
         self.assign()?;
         let password = if self.eat(Kw::PASSWORD) {
-            self.expect_tok(Tok::LParen)?;
+            self.need_tok(Tok::LParen)?;
             let text = self.string()?;
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
             text
         } else {
             self.string()?
@@ -193,7 +193,7 @@ impl Parser<'_> {
     pub(super) fn account(&mut self) -> Result<Account> {
         if self.eat(Kw::CURRENT_USER) {
             if self.eat_tok(Tok::LParen) {
-                self.expect_tok(Tok::RParen)?;
+                self.need_tok(Tok::RParen)?;
             }
             return Ok(Account {
                 user: String::new(),

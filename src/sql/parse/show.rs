@@ -34,20 +34,20 @@ impl Parser<'_> {
         self.bump();
         Ok(match kw {
             Kw::DATABASES | Kw::SCHEMAS => ShowKind::Databases,
-            Kw::TABLES => ShowKind::Tables { db: self.from_db()? },
+            Kw::TABLES => ShowKind::Tables { db: self.of_db()? },
             Kw::TABLE => {
-                self.expect(Kw::STATUS)?;
-                ShowKind::TableStatus { db: self.from_db()? }
+                self.need(Kw::STATUS)?;
+                ShowKind::TableStatus { db: self.of_db()? }
             }
             Kw::OPEN => {
-                self.expect(Kw::TABLES)?;
-                ShowKind::OpenTables { db: self.from_db()? }
+                self.need(Kw::TABLES)?;
+                ShowKind::OpenTables { db: self.of_db()? }
             }
-            Kw::COLUMNS | Kw::FIELDS => ShowKind::Columns { table: self.from_table()? },
-            Kw::INDEX | Kw::INDEXES | Kw::KEYS => ShowKind::Index { table: self.from_table()? },
+            Kw::COLUMNS | Kw::FIELDS => ShowKind::Columns { table: self.of_table()? },
+            Kw::INDEX | Kw::INDEXES | Kw::KEYS => ShowKind::Index { table: self.of_table()? },
             Kw::CREATE => self.show_create()?,
-            Kw::TRIGGERS => ShowKind::Triggers { db: self.from_db()? },
-            Kw::EVENTS => ShowKind::Events { db: self.from_db()? },
+            Kw::TRIGGERS => ShowKind::Triggers { db: self.of_db()? },
+            Kw::EVENTS => ShowKind::Events { db: self.of_db()? },
             Kw::PROCEDURE if self.eat(Kw::STATUS) => ShowKind::ProcedureStatus,
             Kw::FUNCTION if self.eat(Kw::STATUS) => ShowKind::FunctionStatus,
             Kw::GLOBAL | Kw::SESSION | Kw::LOCAL => {
@@ -55,7 +55,7 @@ impl Parser<'_> {
                 if self.eat(Kw::VARIABLES) {
                     ShowKind::Variables(scope)
                 } else {
-                    self.expect(Kw::STATUS)?;
+                    self.need(Kw::STATUS)?;
                     ShowKind::Status(scope)
                 }
             }
@@ -64,9 +64,9 @@ impl Parser<'_> {
             Kw::WARNINGS => ShowKind::Warnings { limit: self.numbers()? },
             Kw::ERRORS => ShowKind::Errors { limit: self.numbers()? },
             Kw::COUNT => {
-                self.expect_tok(Tok::LParen)?;
-                self.expect_tok(Tok::Star)?;
-                self.expect_tok(Tok::RParen)?;
+                self.need_tok(Tok::LParen)?;
+                self.need_tok(Tok::Star)?;
+                self.need_tok(Tok::RParen)?;
                 match self.eat_any(&[Kw::WARNINGS, Kw::ERRORS]) {
                     Some(Kw::WARNINGS) => ShowKind::CountWarnings,
                     Some(_) => ShowKind::CountErrors,
@@ -79,7 +79,7 @@ impl Parser<'_> {
             Kw::ENGINE => self.engine(start)?,
             Kw::CHARSET => ShowKind::CharacterSet,
             Kw::CHARACTER | Kw::CHAR => {
-                self.expect(Kw::SET)?;
+                self.need(Kw::SET)?;
                 ShowKind::CharacterSet
             }
             Kw::COLLATION => ShowKind::Collation,
@@ -97,7 +97,7 @@ impl Parser<'_> {
             Kw::MASTER if self.eat(Kw::STATUS) => ShowKind::BinaryLogStatus,
             Kw::REPLICA | Kw::SLAVE if self.eat(Kw::STATUS) => {
                 if self.eat(Kw::FOR) {
-                    self.expect(Kw::CHANNEL)?;
+                    self.need(Kw::CHANNEL)?;
                     self.string()?;
                 }
                 ShowKind::ReplicaStatus
@@ -111,7 +111,7 @@ impl Parser<'_> {
             }
         })
     }
-    fn from_db(&mut self) -> Result<Option<Name>> {
+    fn of_db(&mut self) -> Result<Option<Name>> {
         if self.eat(Kw::FROM) || self.eat(Kw::IN) {
             self.ident().map(Some)
         } else {
@@ -119,12 +119,12 @@ impl Parser<'_> {
         }
     }
     /// `FROM t [FROM db]`
-    fn from_table(&mut self) -> Result<crate::sql::ast::TableName> {
+    fn of_table(&mut self) -> Result<crate::sql::ast::TableName> {
         if !self.eat(Kw::FROM) {
-            self.expect(Kw::IN)?;
+            self.need(Kw::IN)?;
         }
         let mut table = self.table_name()?;
-        if let Some(db) = self.from_db()? {
+        if let Some(db) = self.of_db()? {
             table.db = Some(db);
         }
         Ok(table)
@@ -186,7 +186,8 @@ impl Parser<'_> {
     /// DESCRIBE, DESC and EXPLAIN: a table's columns, or how a statement would run.
     pub(super) fn explain(&mut self) -> Result<Statement> {
         self.bump();
-        if self.is_ident() && !(self.is(Kw::FORMAT) && self.peek().tok == Tok::Eq) && !self.is(Kw::EXTENDED) && !self.is(Kw::PARTITIONS) {
+        let option = self.is(Kw::EXTENDED) || self.is(Kw::PARTITIONS) || (self.is(Kw::FORMAT) && self.peek().tok == Tok::Eq);
+        if self.is_ident() && !option {
             let table = self.table_name()?;
             let column = if self.at(Tok::Str) {
                 Some(self.string()?)
@@ -200,7 +201,7 @@ impl Parser<'_> {
         let analyze = self.eat(Kw::ANALYZE);
         let _ = self.eat_any(&[Kw::EXTENDED, Kw::PARTITIONS]);
         let format = if self.eat(Kw::FORMAT) {
-            self.expect_tok(Tok::Eq)?;
+            self.need_tok(Tok::Eq)?;
             Some(self.ident_or_string()?)
         } else {
             None

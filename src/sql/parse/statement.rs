@@ -80,7 +80,7 @@ impl Parser<'_> {
             Kw::START => return self.start_transaction(),
             Kw::SAVEPOINT => Statement::Savepoint(self.ident()?),
             Kw::RELEASE => {
-                self.expect(Kw::SAVEPOINT)?;
+                self.need(Kw::SAVEPOINT)?;
                 Statement::ReleaseSavepoint(self.ident()?)
             }
             Kw::COMMIT => {
@@ -123,10 +123,10 @@ impl Parser<'_> {
         let mut chain = false;
         if self.eat(Kw::AND) {
             chain = !self.eat(Kw::NO);
-            self.expect(Kw::CHAIN)?;
+            self.need(Kw::CHAIN)?;
         }
         if self.eat(Kw::NO) {
-            self.expect(Kw::RELEASE)?;
+            self.need(Kw::RELEASE)?;
             return Ok((chain, false));
         }
         Ok((chain, self.eat(Kw::RELEASE)))
@@ -138,7 +138,7 @@ impl Parser<'_> {
         Ok(match kw {
             Kw::PREPARE => {
                 let name = self.ident()?;
-                self.expect(Kw::FROM)?;
+                self.need(Kw::FROM)?;
                 let source = if self.at(Tok::AtName) {
                     let var = self.name_of(self.tok)?;
                     self.bump();
@@ -161,7 +161,7 @@ impl Parser<'_> {
                 Statement::Execute { name, using }
             }
             _ => {
-                self.expect(Kw::PREPARE)?;
+                self.need(Kw::PREPARE)?;
                 Statement::Deallocate(self.ident()?)
             }
         })

@@ -104,3 +104,207 @@ fn scanning_and_parsing_number_alike() {
         check_numbering(text.trim().as_bytes());
     }
 }
+
+fn query(text: &str) -> Query {
+    match parse(text) {
+        Statement::Query(query) => *query,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+fn select(text: &str) -> Select {
+    match query(text).body {
+        SetExpr::Select(select) => *select,
+        other => panic!("{text}: {other:?}"),
+    }
+}
+
+/// How tables nest: `(a LEFT b)`.
+fn joins(table: &TableRef) -> String {
+    match table {
+        TableRef::Table { name, .. } => name.name.clone(),
+        TableRef::Derived { query, alias, .. } => {
+            let shape = sets(&query.body);
+            format!("{shape}:{}", alias.clone().unwrap_or_default())
+        }
+        TableRef::List(list) => format!("[{}]", list.iter().map(joins).collect::<Vec<_>>().join(" ")),
+        TableRef::JsonTable { alias, .. } => alias.clone(),
+        TableRef::Join { kind, left, right, on } => {
+            let on = match on {
+                JoinOn::None => String::new(),
+                JoinOn::On(on) => format!(" {}", print::expr(on, None).unwrap()),
+                JoinOn::Using(names) => format!(" using {}", names.join(" ")),
+                JoinOn::Natural => " natural".into(),
+            };
+            format!("({} {kind:?} {}{on})", joins(left), joins(right))
+        }
+    }
+}
+
+fn sets(body: &SetExpr) -> String {
+    match body {
+        SetExpr::Select(select) => match &select.items[0] {
+            SelectItem::Expr { expr, .. } => print::expr(expr, None).unwrap(),
+            _ => "*".into(),
+        },
+        SetExpr::Query(query) => format!("<{}>", sets(&query.body)),
+        SetExpr::SetOp { op, all, left, right } => {
+            let all = if *all { " all" } else { "" };
+            format!("({} {op:?}{all} {})", sets(left), sets(right))
+        }
+        SetExpr::Values(rows) => format!("{} rows", rows.len()),
+        SetExpr::Table(name) => name.name.clone(),
+    }
+}
+
+#[test]
+fn joins_nest_as_in_mysql() {
+    for (text, wanted) in [
+        ("a JOIN b ON 1 JOIN c ON 2", "((a Inner b 1) Inner c 2)"),
+        ("a LEFT JOIN b LEFT JOIN c ON 1 ON 2", "(a Left (b Left c 1) 2)"),
+        ("a JOIN b JOIN c ON 1 ON 2", "(a Inner (b Inner c 1) 2)"),
+        ("a JOIN b JOIN c JOIN d", "(((a Inner b) Inner c) Inner d)"),
+        ("a JOIN b JOIN c LEFT JOIN d ON 1", "(((a Inner b) Inner c) Left d 1)"),
+        ("a CROSS JOIN b LEFT JOIN c ON 1", "((a Inner b) Left c 1)"),
+        ("a JOIN (b JOIN c ON 1) ON 2", "(a Inner (b Inner c 1) 2)"),
+        (
+            "a NATURAL LEFT JOIN b JOIN c USING (x, y)",
+            "((a Left b natural) Inner c using x y)",
+        ),
+        ("a STRAIGHT_JOIN b RIGHT OUTER JOIN c ON 1", "((a Straight b) Right c 1)"),
+        ("(a, b) JOIN c ON 1", "([a b] Inner c 1)"),
+        ("((a JOIN b ON 1) JOIN c ON 2)", "((a Inner b 1) Inner c 2)"),
+        ("((SELECT 1) UNION (SELECT 2)) x JOIN (((SELECT 3))) y", "((1 Union 2):x Inner 3:y)"),
+        ("((SELECT 1) x JOIN b ON 1)", "(1:x Inner b 1)"),
+    ] {
+        let select = select(&format!("SELECT * FROM {text}"));
+        assert_eq!(select.from.len(), 1, "{text}");
+        assert_eq!(joins(&select.from[0]), wanted, "{text}");
+    }
+    assert_eq!(select("SELECT * FROM a, b JOIN c ON 1, d").from.len(), 3);
+    assert!(error("SELECT * FROM a LEFT JOIN b").code == 1064);
+}
+
+#[test]
+fn set_operations_have_their_precedence() {
+    for (text, wanted) in [
+        ("SELECT 1 UNION SELECT 2 INTERSECT SELECT 3", "(1 Union (2 Intersect 3))"),
+        ("SELECT 1 INTERSECT SELECT 2 UNION ALL SELECT 3", "((1 Intersect 2) Union all 3)"),
+        ("SELECT 1 UNION SELECT 2 EXCEPT SELECT 3", "((1 Union 2) Except 3)"),
+        ("SELECT 1 UNION (SELECT 2 UNION ALL SELECT 3)", "(1 Union (2 Union all 3))"),
+        ("(SELECT 1 LIMIT 1) UNION (SELECT 2)", "(<1> Union 2)"),
+        ("((SELECT 1) UNION SELECT 2) INTERSECT TABLE t", "((1 Union 2) Intersect t)"),
+    ] {
+        assert_eq!(sets(&query(text).body), wanted, "{text}");
+    }
+    let both = query("(SELECT a FROM t ORDER BY b LIMIT 1) ORDER BY c LIMIT 2");
+    assert!(matches!(both.body, SetExpr::Query(_)) && both.limit.is_some());
+    assert_eq!(query("(((SELECT 1 LIMIT 1)))").limit, query("SELECT 1 LIMIT 1").limit);
+    assert!(query("SELECT 1 UNION SELECT 2 LIMIT 1").limit.is_some());
+}
+
+#[test]
+fn select_items_know_their_text_and_name() {
+    let text = "SELECT a + 1 , 'x' 'y', now( ) AS n, b c, count(*) 'all', t.* FROM t";
+    let got: Vec<_> = select(text)
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            SelectItem::Expr { alias, text: span, .. } => Some((text[span.start as usize..span.end as usize].to_string(), alias.clone())),
+            _ => None,
+        })
+        .collect();
+    let name = |n: &str| Some(n.to_string());
+    assert_eq!(
+        got,
+        vec![
+            ("a + 1".to_string(), None),
+            ("'x' 'y'".into(), None),
+            ("now( )".into(), name("n")),
+            ("b".into(), name("c")),
+            ("count(*)".into(), name("all")),
+        ]
+    );
+}
+
+#[test]
+fn literals_that_syntax_consumed_are_pinned() {
+    let parsed = parse_one(
+        b"SELECT 1 'a', CAST(b AS CHAR(5)), 'c' FROM t WHERE d = 6 LIMIT 7",
+        LexMode::default(),
+    )
+    .unwrap();
+    assert_eq!(parsed.literals.len(), 6);
+    assert_eq!(parsed.pinned, vec![1, 2]);
+}
+
+#[test]
+fn special_functions_arrive_under_one_name() {
+    for (text, wanted) in [
+        ("SUBSTR(a FROM 1 FOR 2)", "substring 3"),
+        ("MID(a, 1)", "substring 2"),
+        ("TRIM(LEADING 'x' FROM a)", "trim_leading 2"),
+        ("TRIM(a)", "trim 1"),
+        ("TRIM('x' FROM a)", "trim_both 2"),
+        ("POSITION('a' IN b)", "locate 2"),
+        ("LOCALTIMESTAMP", "now 0"),
+        ("CURRENT_TIMESTAMP(3)", "now 1"),
+        ("CURRENT_DATE", "curdate 0"),
+        ("SCHEMA()", "database 0"),
+        ("SESSION_USER()", "user 0"),
+        ("STD(a)", "stddev_pop 1"),
+        ("EXTRACT(DAY FROM a)", "extract 2"),
+        ("Sleep(1)", "sleep 1"),
+        ("REPLACE(a, b, c)", "replace 3"),
+        ("VALUES(a)", "values 1"),
+    ] {
+        match parse_expr(text.as_bytes(), LexMode::default()).unwrap() {
+            Expr::Function(call) => assert_eq!(format!("{} {}", call.name, call.args.len()), wanted, "{text}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_refused_by_name() {
+    for (text, wanted) in [
+        ("CREATE PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", "CREATE PROCEDURE"),
+        ("CREATE DEFINER=`a`@`%` FUNCTION f() RETURNS INT RETURN 1", "CREATE FUNCTION"),
+        ("ALTER EVENT e DISABLE", "ALTER EVENT"),
+        ("XA RECOVER", "XA"),
+        ("GRANT SELECT ON a.* TO b", "GRANT"),
+        ("CREATE ROLE r", "CREATE ROLE"),
+        ("ALTER VIEW v AS SELECT 1", "ALTER VIEW"),
+        ("CREATE OR REPLACE TABLE t (a INT)", "CREATE OR REPLACE TABLE"),
+        ("HELP 'x'", "HELP"),
+    ] {
+        assert_eq!(parse(text), Statement::Refused(wanted), "{text}");
+    }
+    assert_eq!(error("SELECT sum(a) OVER (ORDER BY b GROUPS 1 PRECEDING) FROM t").code, 1235);
+}
+
+#[test]
+fn sql_modes_change_what_tokens_mean() {
+    let mode = |mode: LexMode, text: &str| parse_one(text.as_bytes(), mode);
+    let ignore_space = LexMode {
+        ignore_space: true,
+        ..LexMode::default()
+    };
+    assert!(mode(ignore_space, "SELECT count (*), now () FROM t").is_ok());
+    assert!(mode(ignore_space, "CREATE TABLE count (a INT)").is_err());
+    assert!(mode(LexMode::default(), "CREATE TABLE count (a INT)").is_ok());
+    assert!(mode(LexMode::default(), "CREATE TABLE count(a INT)").is_err());
+    let real = LexMode {
+        real_as_float: true,
+        ..LexMode::default()
+    };
+    for (lex_mode, wanted) in [(LexMode::default(), "double"), (real, "float")] {
+        let Ok(parsed) = mode(lex_mode, "CREATE TABLE t (a REAL)") else {
+            panic!()
+        };
+        let Statement::CreateTable(create) = parsed.statement else {
+            panic!()
+        };
+        assert!(matches!(&create.elements[0], TableElement::Column(c) if c.ty.name == wanted));
+    }
+}

@@ -41,7 +41,7 @@ impl Parser<'_> {
             })?;
         } else if ty.args.is_empty() && self.eat_tok(Tok::LParen) {
             ty.args = self.list(Self::type_arg)?;
-            self.expect_tok(Tok::RParen)?;
+            self.need_tok(Tok::RParen)?;
         }
         if ty.name == "float" && ty.args.len() == 1 {
             if ty.args[0] > 24 {
@@ -91,7 +91,7 @@ impl Parser<'_> {
                     "mediumblob"
                 } else {
                     if self.eat(Kw::CHAR) || self.eat(Kw::CHARACTER) {
-                        self.expect(Kw::VARYING)?;
+                        self.need(Kw::VARYING)?;
                     } else {
                         self.eat(Kw::VARCHAR);
                     }
@@ -114,7 +114,7 @@ impl Parser<'_> {
             return Ok("varchar");
         }
         if !self.eat(Kw::CHAR) {
-            self.expect(Kw::CHARACTER)?;
+            self.need(Kw::CHARACTER)?;
         }
         Ok(if self.eat(Kw::VARYING) { "varchar" } else { "char" })
     }

@@ -11,9 +11,15 @@ use crate::sql::func::run::{Args, Body, NULL, Outcome, raise};
 pub const BODIES: &[Body] = &[
     Body::new("starling_json_array", array),
     Body::new("starling_json_object", object),
-    Body::new("starling_json_set", |args| each_pair(args, |doc, path, value| set(doc, path, value, true, true))),
-    Body::new("starling_json_insert", |args| each_pair(args, |doc, path, value| set(doc, path, value, true, false))),
-    Body::new("starling_json_replace", |args| each_pair(args, |doc, path, value| set(doc, path, value, false, true))),
+    Body::new("starling_json_set", |args| {
+        each_pair(args, |doc, path, value| set(doc, path, value, true, true))
+    }),
+    Body::new("starling_json_insert", |args| {
+        each_pair(args, |doc, path, value| set(doc, path, value, true, false))
+    }),
+    Body::new("starling_json_replace", |args| {
+        each_pair(args, |doc, path, value| set(doc, path, value, false, true))
+    }),
     Body::new("starling_json_array_append", |args| each_pair(args, append)),
     Body::new("starling_json_array_insert", |args| each_pair(args, insert_cell)),
     Body::new("starling_json_remove", remove),
@@ -28,7 +34,10 @@ fn array(args: &Args<'_, '_>) -> Outcome {
 
 fn object(args: &Args<'_, '_>) -> Outcome {
     if args.len() % 2 == 1 {
-        return Err(raise(1582, "Incorrect parameter count in the call to native function 'json_object'"));
+        return Err(raise(
+            1582,
+            "Incorrect parameter count in the call to native function 'json_object'",
+        ));
     }
     let mut members = serde_json::Map::new();
     for index in (0..args.len()).step_by(2) {
@@ -62,7 +71,9 @@ fn set(doc: &mut Json, path: &Path, value: Json, create: bool, overwrite: bool) 
         }
         return Ok(());
     }
-    let (true, Some((parent, last))) = (create, path.split()) else { return Ok(()) };
+    let (true, Some((parent, last))) = (create, path.split()) else {
+        return Ok(());
+    };
     let Some(parent) = parent.find_mut(doc) else { return Ok(()) };
     match (last, parent) {
         (Leg::Member(key), Json::Object(members)) => {

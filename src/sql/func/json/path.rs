@@ -101,7 +101,11 @@ impl Reader<'_> {
         } else {
             let from = self.index()?;
             self.blanks();
-            if self.take("to ") { Leg::Range(from, self.index()?) } else { Leg::Cell(from) }
+            if self.take("to ") {
+                Leg::Range(from, self.index()?)
+            } else {
+                Leg::Cell(from)
+            }
         };
         self.blanks();
         self.take("]").then_some(leg)
@@ -111,7 +115,12 @@ impl Reader<'_> {
 impl Path {
     pub fn parse(text: &str) -> Result<Path, Raised> {
         let mut reader = Reader { text, at: 0 };
-        let wrong = |at: usize| raise(3143, format!("Invalid JSON path expression. The error is around character position {at}."));
+        let wrong = |at: usize| {
+            raise(
+                3143,
+                format!("Invalid JSON path expression. The error is around character position {at}."),
+            )
+        };
         reader.blanks();
         if !reader.take("$") {
             return Err(wrong(reader.at + 1));
@@ -141,13 +150,18 @@ impl Path {
 
     /// More than one value may match.
     pub fn has_wildcard(&self) -> bool {
-        self.0.iter().any(|l| matches!(l, Leg::AnyMember | Leg::AnyCell | Leg::Range(..) | Leg::Anywhere))
+        self.0
+            .iter()
+            .any(|l| matches!(l, Leg::AnyMember | Leg::AnyCell | Leg::Range(..) | Leg::Anywhere))
     }
 
     /// 3149 where a function takes no wildcards.
     pub fn refuse_wildcard(&self) -> Result<(), Raised> {
         if self.has_wildcard() {
-            return Err(raise(3149, "In this situation, path expressions may not contain the * and ** tokens or an array range."));
+            return Err(raise(
+                3149,
+                "In this situation, path expressions may not contain the * and ** tokens or an array range.",
+            ));
         }
         Ok(())
     }

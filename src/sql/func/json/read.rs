@@ -22,7 +22,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_json_length", length),
     Body::new("starling_json_depth", |args| document(args, 0)?.map_or(NULL, |d| int(depth(&d)))),
     Body::new("starling_json_keys", keys),
-    Body::new("starling_json_type", |args| document(args, 0)?.map_or(NULL, |d| text(type_name(&d)))),
+    Body::new("starling_json_type", |args| {
+        document(args, 0)?.map_or(NULL, |d| text(type_name(&d)))
+    }),
     Body::new("starling_json_pretty", pretty),
     Body::new("starling_json_storage_free", |args| if args.is_null(0) { NULL } else { int(0) }),
     Body::new("starling_json_compare", |args| match (document(args, 0)?, document(args, 1)?) {
@@ -104,7 +106,10 @@ fn one_or_all(args: &Args<'_, '_>) -> Result<Option<bool>, Raised> {
     match word.to_ascii_lowercase().as_str() {
         "one" => Ok(Some(true)),
         "all" => Ok(Some(false)),
-        _ => Err(raise(3154, "The oneOrAll argument to json_contains_path may take these values: 'one' or 'all'.")),
+        _ => Err(raise(
+            3154,
+            "The oneOrAll argument to json_contains_path may take these values: 'one' or 'all'.",
+        )),
     }
 }
 
@@ -112,7 +117,9 @@ fn contains_path(args: &Args<'_, '_>) -> Outcome {
     if args.any_null() {
         return NULL;
     }
-    let (Some(doc), Some(one)) = (document(args, 0)?, one_or_all(args)?) else { return NULL };
+    let (Some(doc), Some(one)) = (document(args, 0)?, one_or_all(args)?) else {
+        return NULL;
+    };
     let mut hits = 0;
     for index in 2..args.len() {
         hits += usize::from(!path(args, index)?.find(&doc).is_empty());
@@ -121,7 +128,9 @@ fn contains_path(args: &Args<'_, '_>) -> Outcome {
 }
 
 fn overlaps(args: &Args<'_, '_>) -> Outcome {
-    let (Some(a), Some(b)) = (document(args, 0)?, document(args, 1)?) else { return NULL };
+    let (Some(a), Some(b)) = (document(args, 0)?, document(args, 1)?) else {
+        return NULL;
+    };
     boolean(match (&a, &b) {
         (Json::Object(x), Json::Object(y)) => x.iter().any(|(k, v)| y.get(k).is_some_and(|w| compare(v, w).is_eq())),
         (Json::Array(x), Json::Array(y)) => x.iter().any(|v| y.iter().any(|w| compare(v, w).is_eq())),
@@ -143,7 +152,9 @@ fn member_of(args: &Args<'_, '_>) -> Outcome {
 
 /// JSON_SEARCH(doc, 'one'|'all', pattern[, escape[, path …]])
 fn search(args: &Args<'_, '_>) -> Outcome {
-    let (Some(doc), Some(one), Some(pattern)) = (document(args, 0)?, one_or_all(args)?, args.text(2)) else { return NULL };
+    let (Some(doc), Some(one), Some(pattern)) = (document(args, 0)?, one_or_all(args)?, args.text(2)) else {
+        return NULL;
+    };
     let escape = args.text(3).and_then(|e| e.chars().next()).unwrap_or('\\');
     let mut found = Vec::new();
     if args.len() > 4 {
@@ -151,7 +162,9 @@ fn search(args: &Args<'_, '_>) -> Outcome {
             let path = path(args, index)?;
             path.refuse_wildcard()?;
             let prefix = args.text(index).unwrap_or_default().into_owned();
-            path.find(&doc).into_iter().for_each(|v| collect(v, &prefix, &pattern, escape, &mut found));
+            path.find(&doc)
+                .into_iter()
+                .for_each(|v| collect(v, &prefix, &pattern, escape, &mut found));
         }
     } else {
         collect(&doc, "$", &pattern, escape, &mut found);
@@ -177,8 +190,14 @@ fn collect(value: &Json, at: &str, pattern: &str, escape: char, out: &mut Vec<St
             let mut sorted: Vec<_> = members.iter().collect();
             sorted.sort_unstable_by(|a, b| key_order(a.0, b.0));
             for (key, item) in sorted {
-                let plain = key.chars().all(|c| c.is_alphanumeric() || c == '_') && !key.starts_with(|c: char| c.is_ascii_digit()) && !key.is_empty();
-                let leg = if plain { key.clone() } else { json::to_string(&Json::String(key.clone())) };
+                let plain = key.chars().all(|c| c.is_alphanumeric() || c == '_')
+                    && !key.starts_with(|c: char| c.is_ascii_digit())
+                    && !key.is_empty();
+                let leg = if plain {
+                    key.clone()
+                } else {
+                    json::to_string(&Json::String(key.clone()))
+                };
                 collect(item, &format!("{at}.{leg}"), pattern, escape, out);
             }
         }
@@ -204,7 +223,9 @@ fn depth(value: &Json) -> i64 {
 }
 
 fn keys(args: &Args<'_, '_>) -> Outcome {
-    let Some(Json::Object(members)) = target(args, 1)? else { return NULL };
+    let Some(Json::Object(members)) = target(args, 1)? else {
+        return NULL;
+    };
     let mut keys: Vec<String> = members.keys().cloned().collect();
     keys.sort_unstable_by(|a, b| key_order(a, b));
     printed(&Json::Array(keys.into_iter().map(Json::String).collect()))
@@ -288,7 +309,11 @@ pub fn compare(a: &Json, b: &Json) -> Ordering {
         }
         (Json::Object(x), Json::Object(y)) => {
             let same = x.len() == y.len() && x.iter().all(|(k, v)| y.get(k).is_some_and(|w| compare(v, w).is_eq()));
-            if same { Ordering::Equal } else { json::to_string(a).cmp(&json::to_string(b)).then(Ordering::Less) }
+            if same {
+                Ordering::Equal
+            } else {
+                json::to_string(a).cmp(&json::to_string(b)).then(Ordering::Less)
+            }
         }
         _ => Ordering::Equal,
     })

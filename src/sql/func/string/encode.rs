@@ -14,7 +14,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_bin", |args| args.bits(0).map_or(NULL, |v| text(format!("{v:b}")))),
     Body::new("starling_oct", |args| args.bits(0).map_or(NULL, |v| text(format!("{v:o}")))),
     Body::new("starling_unhex", unhex),
-    Body::new("starling_ascii", |args| args.bytes(0).map_or(NULL, |b| int(b.first().copied().unwrap_or(0).into()))),
+    Body::new("starling_ascii", |args| {
+        args.bytes(0).map_or(NULL, |b| int(b.first().copied().unwrap_or(0).into()))
+    }),
     Body::new("starling_ord", ord),
     Body::new("starling_char", char_bytes),
     Body::new("starling_format", format_number),
@@ -30,14 +32,22 @@ const BASE64_LINE: usize = 76;
 
 fn unhex(args: &Args<'_, '_>) -> Outcome {
     let Some(digits) = args.bytes(0) else { return NULL };
-    let padded = if digits.len() % 2 == 1 { [b"0", digits.as_ref()].concat() } else { digits.into_owned() };
+    let padded = if digits.len() % 2 == 1 {
+        [b"0", digits.as_ref()].concat()
+    } else {
+        digits.into_owned()
+    };
     Ok(hex::decode(padded).map_or(Value::Null, Value::Blob))
 }
 
 /// Leftmost character: its UTF-8 bytes as one number.
 fn ord(args: &Args<'_, '_>) -> Outcome {
     let Some(bytes) = args.bytes(0) else { return NULL };
-    let length = if args.is_blob(0) { 1 } else { super::edit::offset(&bytes, false, 1) };
+    let length = if args.is_blob(0) {
+        1
+    } else {
+        super::edit::offset(&bytes, false, 1)
+    };
     int(bytes.iter().take(length).fold(0, |n, b| n << 8 | i64::from(*b)))
 }
 
@@ -53,7 +63,9 @@ fn char_bytes(args: &Args<'_, '_>) -> Outcome {
 
 /// FORMAT(x, decimals[, locale]): thousands in groups. Only en_US and its likes.
 fn format_number(args: &Args<'_, '_>) -> Outcome {
-    let (Some(value), Some(decimals)) = (exact(args.get(0)), args.int(1)) else { return NULL };
+    let (Some(value), Some(decimals)) = (exact(args.get(0)), args.int(1)) else {
+        return NULL;
+    };
     let rounded = value.round(decimals.clamp(0, 30) as u32).to_string();
     let (sign, digits) = rounded.strip_prefix('-').map_or(("", rounded.as_str()), |d| ("-", d));
     let (whole, fraction) = digits.split_once('.').map_or((digits, None), |(w, f)| (w, Some(f)));
@@ -89,7 +101,9 @@ fn quote(args: &Args<'_, '_>) -> Outcome {
 
 /// CONV(n, from, to): a negative base means signed.
 fn conv(args: &Args<'_, '_>) -> Outcome {
-    let (Some(number), Some(from), Some(to)) = (args.text(0), args.int(1), args.int(2)) else { return NULL };
+    let (Some(number), Some(from), Some(to)) = (args.text(0), args.int(1), args.int(2)) else {
+        return NULL;
+    };
     let legal = |base: i64| (2..=36).contains(&base.abs());
     if !legal(from) || !legal(to) {
         return NULL;
@@ -158,7 +172,13 @@ fn soundex(args: &Args<'_, '_>) -> Outcome {
     let Some(input) = args.text(0) else { return NULL };
     // one digit a letter, A to Z; 0: not coded, and it does not separate
     const CODES: &[u8; 26] = b"01230120022455012623010202";
-    let code = |c: char| -> u8 { if c.is_ascii_uppercase() { CODES[(c as u8 - b'A') as usize] } else { b'0' } };
+    let code = |c: char| -> u8 {
+        if c.is_ascii_uppercase() {
+            CODES[(c as u8 - b'A') as usize]
+        } else {
+            b'0'
+        }
+    };
     let mut out = String::new();
     let mut last = b'0';
     for c in input.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_uppercase) {

@@ -36,7 +36,9 @@ pub fn position(text: &[u8], needle: &[u8], collation: Option<&CollationInfo>) -
     }
     let ends_in_cs = collation.name.ends_with("_cs");
     if text.is_ascii() && needle.is_ascii() {
-        let found = text.windows(needle.len()).position(|w| if ends_in_cs { w == needle } else { w.eq_ignore_ascii_case(needle) });
+        let found = text
+            .windows(needle.len())
+            .position(|w| if ends_in_cs { w == needle } else { w.eq_ignore_ascii_case(needle) });
         return found.map(|at| (at, needle.len()));
     }
     let (text_str, needle_str) = (std::str::from_utf8(text).ok()?, std::str::from_utf8(needle).ok()?);
@@ -49,7 +51,9 @@ pub fn position(text: &[u8], needle: &[u8], collation: Option<&CollationInfo>) -
 }
 
 fn find(args: &Args<'_, '_>, needle: usize, text: usize, from: i64, collation_at: usize) -> Outcome {
-    let (Some(needle_bytes), Some(bytes)) = (args.bytes(needle), args.bytes(text)) else { return NULL };
+    let (Some(needle_bytes), Some(bytes)) = (args.bytes(needle), args.bytes(text)) else {
+        return NULL;
+    };
     let binary = args.is_blob(text) || args.is_blob(needle);
     let total = count(&bytes, binary) as i64;
     if from < 1 || from > total + 1 {
@@ -86,7 +90,9 @@ fn compare(left: &[u8], right: &[u8], collation: Option<&CollationInfo>) -> std:
 }
 
 fn find_in_set(args: &Args<'_, '_>) -> Outcome {
-    let (Some(needle), Some(list)) = (args.bytes(0), args.bytes(1)) else { return NULL };
+    let (Some(needle), Some(list)) = (args.bytes(0), args.bytes(1)) else {
+        return NULL;
+    };
     if list.is_empty() || needle.contains(&b',') {
         return int(0);
     }
@@ -96,19 +102,25 @@ fn find_in_set(args: &Args<'_, '_>) -> Outcome {
 }
 
 fn strcmp(args: &Args<'_, '_>) -> Outcome {
-    let (Some(left), Some(right)) = (args.bytes(0), args.bytes(1)) else { return NULL };
+    let (Some(left), Some(right)) = (args.bytes(0), args.bytes(1)) else {
+        return NULL;
+    };
     int(compare(&left, &right, collation(args, 2)) as i64)
 }
 
 fn substring_index(args: &Args<'_, '_>) -> Outcome {
-    let (Some(bytes), Some(delimiter), Some(n)) = (args.bytes(0), args.bytes(1), args.int(2)) else { return NULL };
+    let (Some(bytes), Some(delimiter), Some(n)) = (args.bytes(0), args.bytes(1), args.int(2)) else {
+        return NULL;
+    };
     let binary = args.is_blob(0);
     if n == 0 || delimiter.is_empty() || bytes.is_empty() {
         return string(Vec::new(), binary);
     }
     let wanted = usize::try_from(n.unsigned_abs()).unwrap_or(usize::MAX);
     let cut = if n > 0 {
-        memchr::memmem::find_iter(&bytes, delimiter.as_ref()).nth(wanted - 1).map(|at| &bytes[..at])
+        memchr::memmem::find_iter(&bytes, delimiter.as_ref())
+            .nth(wanted - 1)
+            .map(|at| &bytes[..at])
     } else {
         memchr::memmem::rfind_iter(&bytes, delimiter.as_ref())
             .nth(wanted - 1)
