@@ -154,7 +154,7 @@ pub(crate) fn placed(entry: &Entry) -> Placed {
 }
 
 /// Key of the log's identity among its small values.
-const IDENTITY: &str = "identity";
+const IDENTITY: &str = "log_identity";
 
 pub struct Engine {
     core: Arc<Core>,
