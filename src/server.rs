@@ -212,7 +212,7 @@ impl Node {
         });
         let http = http::serve(sockets.http, app);
         cluster.settle().await.map_err(failed)?;
-        let engine = open_engine(&config.data_dir, &cluster, progress, hooks.on_connect()).await?;
+        let engine = open_engine(&config.data_dir, &cluster, progress.clone(), hooks.on_connect()).await?;
         let generated = attach(config, &cluster, &engine).await?;
         let cluster_tasks = cluster.run().map_err(failed)?;
         let server = sql_server(config, &engine, &cluster, mysql_addr)?;
@@ -225,6 +225,7 @@ impl Node {
             ))
         })?;
         let mysql = crate::mysql::serve(listener, server, shutdown);
+        progress.serve();
         Ok(Node {
             announcement: Announcement {
                 name: config.node_name.clone(),

@@ -19,7 +19,7 @@ pub mod status;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -54,9 +54,17 @@ pub type App = Arc<Inner>;
 pub struct Progress {
     done: AtomicU64,
     all: AtomicU64,
+    /// MySQL clients are let in.
+    serving: AtomicBool,
 }
 
 impl Progress {
+    pub fn serve(&self) {
+        self.serving.store(true, Ordering::Release);
+    }
+    pub fn serves(&self) -> bool {
+        self.serving.load(Ordering::Acquire)
+    }
     pub fn set(&self, done: u64, all: u64) {
         self.done.store(done, Ordering::Relaxed);
         self.all.store(all, Ordering::Relaxed);

@@ -68,6 +68,9 @@ pub fn unready(app: &App, max_lag: Option<Duration>) -> Option<String> {
         let missing: u64 = target.iter().map(|(o, s)| s.saturating_sub(applied.get(o))).sum();
         return Some(format!("catching up: {missing} entries to go"));
     }
+    if !app.progress.serves() {
+        return Some("starting: MySQL clients are let in next".to_owned());
+    }
     let max_lag = max_lag?;
     if cluster.view().members.len() < 2 {
         return None;
