@@ -144,6 +144,8 @@ pub struct Lexer<'a> {
     /// The token before was a name that ended right before this byte.
     after_name: usize,
     slots: u32,
+    /// A comment of any kind was met.
+    pub commented: bool,
     /// An executable comment was met (run or skipped).
     pub versioned: bool,
 }
@@ -195,6 +197,7 @@ impl<'a> Lexer<'a> {
             after_dot: NONE,
             after_name: NONE,
             slots: 0,
+            commented: false,
             versioned: false,
         }
     }
@@ -265,11 +268,13 @@ impl<'a> Lexer<'a> {
         }
     }
     fn skip_line(&mut self) {
+        self.commented = true;
         let rest = &self.text[self.pos..];
         self.pos += memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
     }
     fn comment(&mut self) -> Result<(), usize> {
         let start = self.pos;
+        self.commented = true;
         if self.at(2) != b'!' {
             self.pos += 2;
             return self.skip_comment(start, false);

@@ -98,6 +98,7 @@ pub enum Statement {
         using: Vec<Name>,
     },
     Deallocate(Name),
+    /// An empty list: a text of nothing but comments.
     Do(Vec<Expr>),
     Kill {
         query: bool,

@@ -28,7 +28,7 @@ impl Parser<'_> {
         Ok(Expr::Cast { expr, to })
     }
     pub(super) fn cast_type(&mut self) -> Result<CastType> {
-        let kw = self.tok.kw;
+        let (kw, start) = (self.tok.kw, self.tok.start);
         self.bump();
         Ok(match kw {
             Kw::SIGNED | Kw::UNSIGNED => {
@@ -86,7 +86,7 @@ impl Parser<'_> {
             },
             Kw::YEAR => CastType::Year,
             Kw::JSON => CastType::Json,
-            _ => return Err(self.syntax_at(self.prev_end.min(self.tok.start))),
+            _ => return Err(self.syntax_at(start)),
         })
     }
     pub(super) fn cast_charset(&mut self, length: Option<u32>) -> Result<CastType> {

@@ -44,10 +44,12 @@ pub fn parse_first(text: &[u8], mode: LexMode) -> Result<(Parsed, usize)> {
         return Err(SqlError::new(1153, "Got a packet bigger than 'max_allowed_packet' bytes"));
     }
     let mut parser = Parser::new(text, mode);
-    if matches!(parser.tok.tok, Tok::End | Tok::Semicolon) {
+    let empty = matches!(parser.tok.tok, Tok::End | Tok::Semicolon);
+    if empty && !parser.lex.commented {
         return Err(SqlError::new(1065, "Query was empty"));
     }
-    let statement = parser.statement()?;
+    // as in MySQL, a comment alone succeeds (dumps hold comments for other versions)
+    let statement = if empty { Statement::Do(Vec::new()) } else { parser.statement()? };
     if !matches!(parser.tok.tok, Tok::End | Tok::Semicolon) {
         return Err(parser.unexpected());
     }

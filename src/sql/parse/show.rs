@@ -104,6 +104,7 @@ impl Parser<'_> {
             }
             Kw::REPLICAS => ShowKind::Replicas,
             Kw::SLAVE if self.eat(Kw::HOSTS) => ShowKind::Replicas,
+            Kw::None if !is_foreign(self.text, start) => return Err(self.syntax_at(start)),
             _ => {
                 self.skip_statement();
                 let words = &self.text[start as usize..self.prev_end as usize];
@@ -170,7 +171,7 @@ impl Parser<'_> {
         if self.eat(Kw::STATUS) {
             return Ok(ShowKind::EngineStatus(name));
         }
-        self.show_servers(Kw::None, start)
+        self.show_servers(Kw::ENGINE, start)
     }
     fn grants(&mut self) -> Result<ShowKind> {
         if !self.eat(Kw::FOR) {
@@ -221,4 +222,24 @@ impl Parser<'_> {
             statement: Box::new(statement),
         })
     }
+}
+
+/// Kinds of SHOW that are no words of MySQL's grammar elsewhere, or MariaDB's.
+fn is_foreign(text: &[u8], start: u32) -> bool {
+    const WORDS: [&[u8]; 10] = [
+        b"authors",
+        b"contributors",
+        b"locales",
+        b"package",
+        b"explain",
+        b"client_statistics",
+        b"user_statistics",
+        b"table_statistics",
+        b"index_statistics",
+        b"parse_tree",
+    ];
+    let rest = &text[start as usize..];
+    WORDS
+        .iter()
+        .any(|w| rest.len() >= w.len() && rest[..w.len()].eq_ignore_ascii_case(w))
 }
