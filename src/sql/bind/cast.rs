@@ -1,10 +1,10 @@
-//! Explicit conversions: the types that CAST, CONVERT and COLLATE name; units of intervals.
+//! Explicit conversions: the types that CAST, CONVERT and COLLATE name.
 
 use starling_apply::{BaseType, ColumnType};
 
 use super::Binder;
 use super::value::{Ex, default_collation};
-use crate::sql::ast::{CastType, IntervalUnit};
+use crate::sql::ast::CastType;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::{convert, rule};
 use crate::sql::types::{Coercibility, Ty};
@@ -155,32 +155,5 @@ impl Binder<'_> {
             to.coercibility
         };
         Ex::sql(sql, to)
-    }
-}
-
-/// The unit's name as functions take it.
-pub(crate) fn unit_name(unit: IntervalUnit) -> &'static str {
-    use IntervalUnit::*;
-    match unit {
-        Microsecond => "microsecond",
-        Second => "second",
-        Minute => "minute",
-        Hour => "hour",
-        Day => "day",
-        Week => "week",
-        Month => "month",
-        Quarter => "quarter",
-        Year => "year",
-        SecondMicrosecond => "second_microsecond",
-        MinuteMicrosecond => "minute_microsecond",
-        MinuteSecond => "minute_second",
-        HourMicrosecond => "hour_microsecond",
-        HourSecond => "hour_second",
-        HourMinute => "hour_minute",
-        DayMicrosecond => "day_microsecond",
-        DaySecond => "day_second",
-        DayMinute => "day_minute",
-        DayHour => "day_hour",
-        YearMonth => "year_month",
     }
 }

@@ -141,6 +141,9 @@ impl Binder<'_> {
         {
             return Ok(Sides::new(self.stored(left).0, self.stored(right).0, String::new()));
         }
+        if let Some(sides) = self.stamped(left, right) {
+            return Ok(sides);
+        }
         let (l, lt) = self.text(left);
         let (r, rt) = self.text(right);
         let same_enum = lt.ty == rt.ty && form(&lt) == Form::Special;
@@ -161,9 +164,34 @@ impl Binder<'_> {
             Form::Text if self.knows_collation(left) && left.ty.ty.collation == ty.ty.collation => String::new(),
             _ => collate(&ty),
         };
-        let l = convert::to_type(&l, &lt, &ty);
-        let r = convert::to_type(&r, &rt, &ty);
+        // DECIMALs compare by value, whatever their scales.
+        let bring = |sql: &str, own: &Ty| match (form(own), form(&ty)) {
+            (Form::Decimal, Form::Decimal) => sql.to_string(),
+            _ => convert::to_type(sql, own, &ty),
+        };
+        let (l, r) = (bring(&l, &lt), bring(&r, &rt));
         Ok(Sides::new(l, r, suffix))
+    }
+
+    /// A TIMESTAMP column beside a date or time of no finer fraction: the other side goes to UTC, the column's index serves.
+    fn stamped(&mut self, left: &Ex, right: &Ex) -> Option<Sides> {
+        let digits = |ex: &Ex| ex.ty.ty.decimals.unwrap_or(0);
+        let stamp = |ex: &Ex| ex.col.is_some() && ex.ty.ty.base == BaseType::Timestamp;
+        let other = |ex: &Ex| matches!(ex.ty.ty.base, BaseType::Date | BaseType::DateTime) && !ex.ty.is_null;
+        let (column, value) = match () {
+            () if stamp(left) && other(right) && digits(right) <= digits(left) => (left, right),
+            () if stamp(right) && other(left) && digits(left) <= digits(right) => (right, left),
+            () => return None,
+        };
+        let mut local = column.ty.clone();
+        local.ty.base = BaseType::DateTime;
+        let value = format!("starling_utc({})", self.in_type(value, &local));
+        let stored = self.stored(column).0;
+        Some(if std::ptr::eq(column, left) {
+            Sides::new(stored, value, String::new())
+        } else {
+            Sides::new(value, stored, String::new())
+        })
     }
 
     fn comparison_type(&self, left: &Ty, right: &Ty) -> Ty {

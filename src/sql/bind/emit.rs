@@ -7,11 +7,12 @@ use starling_apply::BaseType;
 
 use super::Binder;
 use super::value::{Code, Ex, literal_type};
-use crate::sql::ast::Literal;
+use crate::sql::ast::{Literal, NO_SLOT};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::convert::{self, Form, form};
 use crate::sql::func::{Function, Kind};
 use crate::sql::plan::{Arg, How};
+use crate::sql::session::input::literal_value;
 use crate::sql::types::{Coercibility, Ty};
 
 impl Binder<'_> {
@@ -54,6 +55,7 @@ impl Binder<'_> {
                 self.pin(*slot);
                 if *value { "1" } else { "0" }.to_string()
             }
+            Code::Literal { value, slot: NO_SLOT } => self.made_up(value, ty, how),
             Code::Literal { slot, .. } => self.arg(Arg::Slot {
                 slot: *slot,
                 ty: ty.clone(),
@@ -64,6 +66,17 @@ impl Binder<'_> {
                 ty: Some(ty.clone()),
                 how,
             }),
+        }
+    }
+
+    /// A literal that the parser made of a keyword: part of the plan.
+    fn made_up(&mut self, value: &Literal, ty: &Ty, how: How) -> String {
+        if let (Literal::String { bytes, .. }, Form::Text) = (value, form(ty)) {
+            return crate::sql::lower::string(&String::from_utf8_lossy(bytes));
+        }
+        match literal_value(value, ty, how, 0) {
+            Ok(value) => self.arg(Arg::Constant(value)),
+            Err(_) => "NULL".to_string(),
         }
     }
 

@@ -356,8 +356,5 @@ fn is_row(expr: &Expr) -> bool {
 
 /// The unit as the function takes it: a text constant.
 fn unit_argument(unit: IntervalUnit) -> Ex {
-    Ex::sql(
-        format!("'{}'", super::cast::unit_name(unit)),
-        Ty::text(20, "utf8mb4_0900_ai_ci", false),
-    )
+    Ex::sql(format!("'{}'", unit.name()), Ty::text(20, "utf8mb4_0900_ai_ci", false))
 }

@@ -36,6 +36,7 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_cast", explicit),
     Body::new("starling_store", assign),
     Body::new("starling_local", local),
+    Body::new("starling_utc", utc),
     Body::new("starling_raise", |args| {
         Err(raise(args.int(0).unwrap_or(1105) as u16, args.text(1).unwrap_or_default()))
     }),
@@ -363,6 +364,15 @@ fn assign(args: &Args<'_, '_>) -> Outcome {
         context::warn(level, issue.error.code(), issue.error.message(&column, row));
     }
     value(stored)
+}
+
+/// A DATETIME's text of the session's zone in UTC.
+fn utc(args: &Args<'_, '_>) -> Outcome {
+    let Some(local) = args.bytes(0) else { return NULL };
+    match temporal::shift(&local, -context::current().zone_seconds) {
+        Some(shifted) => string(shifted, false),
+        None => Ok(args.value(0)),
+    }
 }
 
 /// A TIMESTAMP's text (UTC) in the session's zone.

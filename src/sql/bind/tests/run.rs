@@ -348,6 +348,13 @@ fn order_and_names() {
         ("SELECT id FROM t ORDER BY NULL, 1 DESC", "3;2;1"),
         ("SELECT id FROM t ORDER BY price + 0 DESC", "2;3;1"),
         ("SELECT DATABASE(), CURDATE()", "shop|2020-06-01"),
+        ("SELECT id FROM t WHERE stamp <= NOW() ORDER BY id", "1"),
+        ("SELECT id FROM t WHERE price > -1.555 AND price < -(-2.5)", "1"),
+        (
+            "SELECT REGEXP_LIKE(name, '^a'), name LIKE '%PP%', name NOT LIKE 'b%' FROM t ORDER BY id",
+            "1|1|1;0|0|0;0|1|1",
+        ),
+        ("SELECT id FROM t WHERE bin & 255 = 0", "1"),
     ]);
 }
 
@@ -366,6 +373,84 @@ fn casts() {
             "1.50|2020-01-01",
         ),
     ]);
+}
+
+/// What a statement does with the keys of its tables.
+#[test]
+fn keys_serve() {
+    let connection = shop();
+    connection
+        .execute_batch(
+            "CREATE INDEX shop.ix_name ON t (name); CREATE INDEX shop.ix_price ON t (price); CREATE INDEX shop.ix_day ON t (day);
+             CREATE INDEX shop.ix_at ON t (at); CREATE INDEX shop.ix_stamp ON t (stamp); CREATE INDEX shop.ix_color ON t (color);
+             CREATE INDEX shop.ix_t_id ON u (t_id);",
+        )
+        .unwrap();
+    for (text, expected) in [
+        (
+            "SELECT c FROM sbtest1 WHERE id=5",
+            "SEARCH sbtest1 USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
+        (
+            "SELECT SUM(k) FROM sbtest1 WHERE id BETWEEN 5 AND 9",
+            "SEARCH sbtest1 USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        ),
+        (
+            "SELECT c FROM sbtest1 WHERE id = '5'",
+            "SEARCH sbtest1 USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
+        (
+            "SELECT id FROM t WHERE name = 'apple'",
+            "SEARCH t USING COVERING INDEX ix_name (name=?)",
+        ),
+        (
+            "SELECT id FROM t WHERE name IN ('a', 'b')",
+            "SEARCH t USING COVERING INDEX ix_name (name=?)",
+        ),
+        (
+            "SELECT id FROM t WHERE price > 1.25",
+            "SEARCH t USING COVERING INDEX ix_price (price>?)",
+        ),
+        (
+            "SELECT id FROM t WHERE price > -1.25",
+            "SEARCH t USING COVERING INDEX ix_price (price>?)",
+        ),
+        (
+            "SELECT id FROM t WHERE day >= '2020-01-01'",
+            "SEARCH t USING COVERING INDEX ix_day (day>?)",
+        ),
+        (
+            "SELECT id FROM t WHERE day = CURDATE()",
+            "SEARCH t USING COVERING INDEX ix_day (day=?)",
+        ),
+        ("SELECT id FROM t WHERE at < NOW()", "SEARCH t USING COVERING INDEX ix_at (at<?)"),
+        (
+            "SELECT id FROM t WHERE stamp < NOW()",
+            "SEARCH t USING COVERING INDEX ix_stamp (stamp<?)",
+        ),
+        (
+            "SELECT id FROM t WHERE color = 'red'",
+            "SEARCH t USING COVERING INDEX ix_color (color=?)",
+        ),
+        (
+            "SELECT t.name FROM u JOIN t ON t.id = u.t_id",
+            "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
+        (
+            "SELECT id FROM t WHERE id IN (SELECT t_id FROM u)",
+            "SEARCH t USING INTEGER PRIMARY KEY (rowid=?)",
+        ),
+        ("SELECT id FROM t ORDER BY name LIMIT 1", "SCAN t USING COVERING INDEX ix_name"),
+    ] {
+        let sql = plan_of(text, &[]).unwrap().0.lowered.sql;
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let mut found = statement.raw_query();
+        let mut lines: Vec<String> = Vec::new();
+        while let Some(row) = found.next().unwrap() {
+            lines.push(row.get::<_, String>(3).unwrap().replace("shop.", ""));
+        }
+        assert!(lines.iter().any(|l| l.contains(expected)), "{text}\n{sql}\n{lines:?}");
+    }
 }
 
 /// The highest trees the parser lets through are bound on an ordinary thread's stack.
