@@ -384,3 +384,6 @@ fn decode(raws: &[RawLiteral<'_>], slot: u32, mode: LexMode) -> Result<Literal> 
 fn is_blank(text: &[u8]) -> bool {
     text.iter().all(|b| b.is_ascii_whitespace() || *b == b';' || *b == 0)
 }
+
+#[cfg(test)]
+mod tests;

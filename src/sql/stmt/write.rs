@@ -6,13 +6,15 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use starling_apply::lane::Try;
 use starling_log::Row;
 
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::context::{self, Context, Warning};
 use crate::sql::result::{Done, ResultColumn, Sink};
-use crate::sql::session::errors::{from_write, read_only};
+use crate::sql::session::errors::{from_sqlite, from_write, read_only};
 use crate::sql::session::{Counters, Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
 
@@ -110,6 +112,26 @@ pub struct JobSettings {
     pub functions: Context,
     pub found_rows: bool,
     pub zero_is_value: bool,
+    /// `foreign_key_checks`
+    pub foreign_keys: bool,
+}
+
+/// Foreign keys are not looked at until it is dropped (SQLite's own pragma would wait for the end of the lane's transaction).
+struct Unchecked<'a>(&'a Connection);
+
+impl<'a> Unchecked<'a> {
+    fn on(connection: &'a Connection) -> rusqlite::Result<Unchecked<'a>> {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
+        Ok(Unchecked(connection))
+    }
+}
+
+impl Drop for Unchecked<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true) {
+            tracing::error!(%error, "foreign keys could not be switched on again");
+        }
+    }
 }
 
 /// Runs a row statement's plan.
@@ -122,6 +144,7 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
         functions: function_context(session, true),
         found_rows: session.found_rows,
         zero_is_value: session.settings().mode.no_auto_value_on_zero,
+        foreign_keys: session.settings().foreign_key_checks,
     };
     let wait_ms = session.settings().lock_wait_ms;
     let mut prepared = prepare(session, write, settings, inputs)?;
@@ -129,6 +152,9 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
     let job = Box::new(move |lane: &mut Try<'_>| {
         let _functions = context::enter(settings.functions);
         context::take_warnings();
+        let connection = lane.connection;
+        let unchecked = (!settings.foreign_keys).then(|| Unchecked::on(connection)).transpose();
+        let _unchecked = unchecked.map_err(|e| from_sqlite(&e))?;
         let outcome = match (&*shared, &mut prepared) {
             (Plan::Write(WritePlan::Insert(plan)), Ready::Insert(rows)) => plan.apply(lane, rows, settings),
             (Plan::Write(WritePlan::Update(plan)), Ready::Values(values)) => plan.apply(lane, values, settings),

@@ -7,7 +7,7 @@ use starling_apply::catalog::{Index, IndexKind};
 use starling_apply::{Column, Table};
 
 use super::Build;
-use crate::sql::bind::Binder;
+use crate::sql::bind::{Binder, SqlMode};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::context;
 use crate::sql::types::Ty;
@@ -17,6 +17,7 @@ use crate::sql::types::Ty;
 pub struct Probe {
     pub sql: String,
     pub fails: Fails,
+    mode: SqlMode,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -34,8 +35,20 @@ pub enum Fails {
 }
 
 impl Probe {
-    /// On a connection that sees the database attached, inside a strict context.
+    /// On a connection that sees the database attached.
     pub fn run(&self, connection: &Connection) -> Result<()> {
+        let _strict = context::enter(context::Context {
+            strict: true,
+            no_zero_date: self.mode.no_zero_date,
+            no_zero_in_date: self.mode.no_zero_in_date,
+            allow_invalid_dates: self.mode.allow_invalid_dates,
+            ..context::Context::default()
+        });
+        let result = self.ask(connection);
+        context::take_warnings();
+        result
+    }
+    fn ask(&self, connection: &Connection) -> Result<()> {
         let failed = |e: rusqlite::Error| context::parse_error(&e).unwrap_or_else(|| SqlError::internal(e));
         let mut statement = connection.prepare(&self.sql).map_err(failed)?;
         let columns = statement.column_count();
@@ -111,6 +124,7 @@ pub fn between(build: &Build<'_>, old: &Table, new: &Table) -> Result<Vec<Probe>
             probes.push(Probe {
                 sql: format!("SELECT 1 FROM {from} WHERE NOT ({}) LIMIT 1", check.lowered),
                 fails: Fails::Check(check.name.clone()),
+                mode: build.scope().mode,
             });
         }
     }
@@ -131,9 +145,11 @@ fn of_column(build: &Build<'_>, old: &Table, before: &Column, after: &Column, fr
         probes.push(Probe {
             sql: format!("SELECT 1 FROM {from} WHERE {name} IS NULL LIMIT 1"),
             fails: Fails::Null,
+            mode: build.scope().mode,
         });
     }
-    if before.ty != after.ty {
+    // without strict mode values are cut as they come, as in MySQL
+    if before.ty != after.ty && build.scope().mode.strict {
         let mut binder = Binder::new(build.scope());
         let itself = std::sync::Arc::new(old.clone());
         binder.add_table(build.database, &itself, None, super::SELF);
@@ -143,6 +159,7 @@ fn of_column(build: &Build<'_>, old: &Table, before: &Column, after: &Column, fr
             probes.push(Probe {
                 sql: format!("SELECT count({converted}) FROM {from}"),
                 fails: Fails::Convert,
+                mode: build.scope().mode,
             });
         }
     }
@@ -169,6 +186,7 @@ fn of_index(old: &Table, new: &Table, index: &Index, from: &str) -> Option<Probe
     Some(Probe {
         sql: format!("SELECT {list} FROM {from} WHERE {filter} GROUP BY {list} HAVING count(*) > 1 LIMIT 1"),
         fails: Fails::Duplicate(format!("{}.{}", new.name, index.name)),
+        mode: SqlMode::default(),
     })
 }
 
@@ -205,6 +223,7 @@ fn of_foreign_keys(build: &Build<'_>, old: &Table, new: &Table, from: &str) -> V
                 new.name,
                 crate::sql::meta::create::foreign_key(new, foreign)
             )),
+            mode: build.scope().mode,
         });
     }
     probes
