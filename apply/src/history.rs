@@ -309,6 +309,13 @@ impl Store {
         }
         Ok(())
     }
+    /// A change that was listed as lost to later ones shows after all.
+    pub fn stands_again(&self, conn: &Connection, table: u64, key: &Key, place: Place) -> Result<(), FoldError> {
+        let sql = "DELETE FROM {s}.__starling_conflicts WHERE tbl = ?1 AND key = ?2 AND kind = 1 AND origin = ?3 AND seq = ?4";
+        conn.prepare_cached(&self.sql(sql))?
+            .execute(params![int(table), key, place.origin, int(place.seq)])?;
+        Ok(())
+    }
     /// Forgets a table: dropped, truncated, or about to be rebuilt.
     pub fn forget(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
         for name in ["history", "displaced", "unique", "conflicts", "auto"] {

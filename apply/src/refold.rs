@@ -309,6 +309,11 @@ impl<'a> Refold<'a> {
         let table = self.layout.table.id;
         let keys: Vec<&Key> = self.lines.keys().collect();
         self.store.put_displaced(self.conn, table, &keys, from, &folded.displaced)?;
+        for (key, row) in &folded.rows {
+            for place in row.iter().flat_map(SimRow::writers) {
+                self.store.stands_again(self.conn, table, key, place)?;
+            }
+        }
         let mut conflicts = folded.conflicts.clone();
         if folded.late {
             conflicts.extend(self.lost(&folded)?);

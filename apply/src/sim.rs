@@ -24,13 +24,18 @@ pub struct SimRow {
 impl SimRow {
     pub fn base(values: Vec<Value>, last: Option<(Place, u32)>) -> SimRow {
         SimRow {
-            writers: vec![None; values.len()],
+            // Whoever wrote the row last has something in it; who else, is not known.
+            writers: vec![last.map(|(place, _)| place); values.len()],
             values,
             last,
         }
     }
     pub fn has_writer(&self, place: Place) -> bool {
         self.writers.contains(&Some(place))
+    }
+    /// All whose writing stands in it.
+    pub fn writers(&self) -> HashSet<Place> {
+        self.writers.iter().flatten().copied().collect()
     }
     /// The unique values it holds, by index id.
     pub fn uniques(&self, uniques: &[Unique]) -> Vec<(u32, Vec<u8>)> {

@@ -129,6 +129,17 @@ impl Replica {
         db.tables.values().map(one).collect()
     }
 
+    pub fn ints(&self, sql: &str) -> Vec<[Option<i64>; 4]> {
+        let mut stmt = self.conn.prepare(sql).expect("select");
+        let rows = stmt
+            .query_map([], |r| Ok([r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?]))
+            .expect("query");
+        rows.collect::<Result<_, _>>().expect("rows")
+    }
+    pub fn superseded(&self, place: Place, index: u32) -> bool {
+        starling_apply::history::superseded(&self.conn, "shop", place, index).expect("query")
+    }
+
     /// What a dry run leaves: the rows as the author then had them, written by hand; then the note.
     pub fn write_and_note(&mut self, seen: &[&Entry], entry: &Entry) {
         self.begin();

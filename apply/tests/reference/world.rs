@@ -165,6 +165,15 @@ impl World {
         world
     }
 
+    /// A history made by hand.
+    pub fn of(entries: Vec<Entry>) -> World {
+        World {
+            entries,
+            nodes: Vec::new(),
+            dice: Dice(0),
+        }
+    }
+
     /// A history of about `steps` entries.
     pub fn history(seed: u64, steps: usize) -> World {
         let mut world = World::new(seed);
