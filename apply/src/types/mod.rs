@@ -27,6 +27,10 @@ pub mod store;
 pub mod temporal;
 pub mod text;
 
+/// `decimals` of a computed TIME or DATETIME (never of a column) whose fraction is known only value by value: six digits where there is one,
+/// else none (MySQL's NOT_FIXED_DEC).
+pub const FLEXIBLE: u8 = 31;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum BaseType {
     TinyInt,

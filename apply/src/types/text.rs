@@ -7,7 +7,7 @@ use std::io::Write as _;
 
 use starling_log::ValueRef;
 
-use super::{BaseType, ColumnType};
+use super::{BaseType, ColumnType, FLEXIBLE};
 
 impl ColumnType {
     /// `int unsigned`, `varchar(20)`, `decimal(10,2)`, `enum('a','b')`, `datetime(6)`.
@@ -93,7 +93,10 @@ pub fn write(out: &mut Vec<u8>, ty: &ColumnType, value: ValueRef<'_>) {
 
 fn write_int_value(out: &mut Vec<u8>, ty: &ColumnType, v: i64) {
     match ty.base {
-        BaseType::Time => write_time(out, v, ty.decimals.unwrap_or(0)),
+        BaseType::Time => match ty.decimals.unwrap_or(0) {
+            FLEXIBLE if v % 1_000_000 == 0 => write_time(out, v, 0),
+            decimals => write_time(out, v, decimals),
+        },
         BaseType::Enum => {
             if let Some(label) = usize::try_from(v - 1).ok().and_then(|i| ty.labels.get(i)) {
                 out.extend_from_slice(label.as_bytes());

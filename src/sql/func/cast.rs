@@ -10,7 +10,7 @@ use rusqlite::types::{Value, ValueRef};
 use starling_apply::types::decimal::{self, Decimal};
 use starling_apply::types::store::{self, Input, Issue, StoreError, StoreMode};
 use starling_apply::types::temporal::{self, DateRules, DateTime};
-use starling_apply::types::{json, text};
+use starling_apply::types::{FLEXIBLE, json, text};
 use starling_apply::{BaseType, ColumnType, collate};
 use starling_log::ValueRef as Cell;
 
@@ -313,6 +313,14 @@ fn cast_integer(to: &ColumnType, input: Input<'_>, raw: ValueRef<'_>) -> Outcome
     }
 }
 
+/// Without a fraction of zeros where the type leaves it open.
+fn settled(to: &ColumnType, stored: store::Stored<'_>) -> Outcome {
+    match stored {
+        store::Stored::Text(t) if to.decimals == Some(FLEXIBLE) && t.ends_with(b".000000") => string(t[..t.len() - 7].to_vec(), false),
+        other => value(other),
+    }
+}
+
 /// To a date or time; what is none becomes NULL with 1292.
 fn to_temporal(to: &ColumnType, input: Input<'_>) -> Outcome {
     let mut mode = StoreMode {
@@ -322,7 +330,7 @@ fn to_temporal(to: &ColumnType, input: Input<'_>) -> Outcome {
     };
     mode.dates.no_zero_in_date &= context::current().no_zero_in_date;
     match store::store_ref(to, input.clone(), &mode, &mut None) {
-        Ok(stored) => value(stored),
+        Ok(stored) => settled(to, stored),
         Err(StoreError::IncorrectTemporal { what, value: shown }) => {
             mode.strict = false;
             let readable = store::store_ref(to, input, &mode, &mut None).ok();
@@ -332,7 +340,7 @@ fn to_temporal(to: &ColumnType, input: Input<'_>) -> Outcome {
             match kept {
                 Some(stored) => {
                     truncated(what, shown.as_bytes())?;
-                    value(stored)
+                    settled(to, stored)
                 }
                 None if to.base == BaseType::Time => {
                     truncated(what, shown.as_bytes())?;

@@ -4,6 +4,7 @@
 //! Promises: the identity (no text added) where nothing can differ; else built-in SQLite casts where they are exact, else
 //! our functions. Must not know: where the expression came from.
 
+use starling_apply::types::FLEXIBLE;
 use starling_apply::{BaseType, Column, ColumnType};
 
 use super::Kind;
@@ -231,7 +232,7 @@ pub fn to_type(sql: &str, from: &Ty, to: &Ty) -> String {
         (_, Form::Real) => format!("starling_double({})", number_source(sql, from)),
         (_, Form::Blob) => to_blob(sql, from),
         (Form::Date, Form::DateTime) => match to.ty.decimals.unwrap_or(0) {
-            0 => format!("({sql}||' 00:00:00')"),
+            0 | FLEXIBLE => format!("({sql}||' 00:00:00')"),
             d => format!("({sql}||' 00:00:00.{}')", "0".repeat(d as usize)),
         },
         (Form::DateTime, Form::Date) => format!("substr({sql},1,10)"),
@@ -274,16 +275,17 @@ pub fn to_kind(sql: &str, ty: &Ty, kind: Kind) -> (String, Ty) {
         },
         Kind::Temporal => match form(ty) {
             Form::Date | Form::DateTime | Form::Time => (sql.to_string(), ty.clone()),
-            _ => as_type(Ty::temporal(BaseType::DateTime, 6, true)),
+            _ => as_type(Ty::temporal(BaseType::DateTime, FLEXIBLE, true)),
         },
         Kind::Date => as_type(Ty::temporal(BaseType::Date, 0, true)),
-        Kind::Time => match form(ty) {
-            Form::Text | Form::Int | Form::Real | Form::Decimal => as_type(Ty::temporal(BaseType::Time, 6, true)),
+        Kind::Clock if matches!(form(ty), Form::Date | Form::DateTime | Form::Time) => (sql.to_string(), ty.clone()),
+        Kind::Time | Kind::Clock => match form(ty) {
+            Form::Text | Form::Int | Form::Unsigned | Form::Real | Form::Decimal => as_type(Ty::temporal(BaseType::Time, FLEXIBLE, true)),
             _ => as_type(Ty::temporal(BaseType::Time, decimals, true)),
         },
         Kind::DateTime => match form(ty) {
             Form::Date | Form::DateTime | Form::Time => as_type(Ty::temporal(BaseType::DateTime, decimals, true)),
-            _ => as_type(Ty::temporal(BaseType::DateTime, 6, true)),
+            _ => as_type(Ty::temporal(BaseType::DateTime, FLEXIBLE, true)),
         },
         Kind::Json => match form(ty) {
             Form::Json => (sql.to_string(), ty.clone()),

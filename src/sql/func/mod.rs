@@ -65,6 +65,8 @@ pub enum Kind {
     Temporal,
     Date,
     Time,
+    /// DATE, TIME and DATETIME stay; anything else becomes TIME.
+    Clock,
     DateTime,
     /// A JSON document: text is parsed (3141 when it cannot be).
     Json,

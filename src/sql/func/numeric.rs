@@ -49,7 +49,7 @@ pub const FUNCTIONS: &[Function] = &[
     row("atan2", (1, 2), &[Double], rule::double, "starling_atan"),
     row("degrees", (1, 1), &[Double], rule::double, "starling_degrees"),
     row("radians", (1, 1), &[Double], rule::double, "starling_radians"),
-    row("pi", (0, 0), &[], rule::double_not_null, "starling_pi"),
+    row("pi", (0, 0), &[], pi, "starling_pi"),
     row("rand", (0, 1), &[Int], rule::double_not_null, "starling_rand").volatile(),
     row("crc32", (1, 1), &[Text], rule::int, "starling_crc32"),
 ];
@@ -96,6 +96,13 @@ fn same(args: &[Ty]) -> Ty {
         ty = Ty::int(ty.nullable);
     }
     ty.nullable = rule::any_nullable(args);
+    ty
+}
+
+/// Shown with six decimals, kept with all.
+fn pi(_: &[Ty]) -> Ty {
+    let mut ty = Ty::double(false);
+    ty.ty.decimals = Some(6);
     ty
 }
 

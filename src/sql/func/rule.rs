@@ -116,7 +116,7 @@ pub fn chars(ty: &Ty) -> u64 {
         return 0;
     }
     let t = &ty.ty;
-    let decimals = u64::from(t.decimals.unwrap_or(0));
+    let decimals = u64::from(t.decimals.unwrap_or(0).min(6));
     let fraction = if decimals > 0 { decimals + 1 } else { 0 };
     match t.base {
         TinyInt | SmallInt | MediumInt | Int | BigInt => u64::from(t.length.unwrap_or(0)).max(integer_digits(t) + 1),
@@ -172,8 +172,8 @@ pub fn digits_and_scale(ty: &Ty) -> (u32, u8) {
             ((integer_digits(t) as u32).min(literal), 0)
         }
         Date => (8, 0),
-        Time => (7, t.decimals.unwrap_or(0)),
-        DateTime | Timestamp => (14, t.decimals.unwrap_or(0)),
+        Time => (7, t.decimals.unwrap_or(0).min(6)),
+        DateTime | Timestamp => (14, t.decimals.unwrap_or(0).min(6)),
         _ => (35, 30),
     }
 }

@@ -252,8 +252,12 @@ pub fn read_time(text: &[u8]) -> Result<(i64, bool), Flaw> {
     if negative {
         cursor.at += 1;
     }
+    let body = &text[cursor.at..];
+    // a full date has a blank (or T) before its time of day, or is digits alone
+    let separated = body.iter().skip(5).any(|b| matches!(b, b' ' | b'T' | b't')) || body.iter().take_while(|b| b.is_ascii_digit()).count() >= 12;
     if !negative
-        && text.len() - cursor.at >= 12
+        && separated
+        && body.len() >= 12
         && let Ok(read) = read_datetime(text)
         && read.had_time
     {
@@ -380,6 +384,8 @@ mod tests {
         assert_eq!(time("839:00:00"), Err(Flaw::Range(false)));
         assert_eq!(time("10:60:00"), Err(Flaw::Malformed));
         assert_eq!(time("2024-01-02 03:04:05"), Ok((3 * 3600 + 4 * 60 + 5) * MICROS));
+        assert_eq!(time("12:00:00.123456"), Ok(12 * 3600 * MICROS + 123_456));
+        assert_eq!(time("20240102030405"), Ok((3 * 3600 + 4 * 60 + 5) * MICROS));
         assert_eq!(read_time_number(101112), Ok((10 * 3600 + 11 * 60 + 12) * MICROS));
     }
 
