@@ -79,13 +79,13 @@ impl Binder<'_> {
                 unit,
                 subtract,
             } => {
-                let name = if *subtract { "date_sub" } else { "date_add" };
+                let name = func::temporal::interval_function(*unit, *subtract);
                 let args = [self.bind(expr)?, self.bind(amount)?, unit_argument(*unit)];
                 self.named(name, &args)
             }
             Expr::TimestampAdd { unit, amount, expr } => {
                 let args = [self.bind(expr)?, self.bind(amount)?, unit_argument(*unit)];
-                self.named("date_add", &args)
+                self.named(func::temporal::interval_function(*unit, false), &args)
             }
             Expr::TimestampDiff { unit, from, to } => {
                 let args = [unit_argument(*unit), self.bind(from)?, self.bind(to)?];

@@ -60,22 +60,44 @@ pub const FUNCTIONS: &[Function] = &[
     row("unix_timestamp", (1, 1), &[DateTime], seconds, "starling_unix_timestamp").extra(Extra::Scale),
     row("from_unixtime", (1, 2), &[Number, Text], from_unixtime, "starling_from_unixtime").custom(call_from_unixtime),
     row("convert_tz", (3, 3), &[DateTime, Text, Text], datetime, "starling_convert_tz").extra(Extra::Scale),
-    row("date_format", (2, 2), &[DateTime, Text], rule::text_nullable::<255>, "starling_date_format"),
-    row("time_format", (2, 2), &[Clock, Text], rule::text_nullable::<255>, "starling_time_format"),
+    row(
+        "date_format",
+        (2, 2),
+        &[DateTime, Text],
+        rule::text_nullable::<255>,
+        "starling_date_format",
+    ),
+    row(
+        "time_format",
+        (2, 2),
+        &[Clock, Text],
+        rule::text_nullable::<255>,
+        "starling_time_format",
+    ),
     row("str_to_date", (2, 2), &[Text], rule::text_nullable::<26>, "starling_str_to_date"),
     row("get_format", (2, 2), &[Text], rule::text_nullable::<20>, "starling_get_format"),
     row("datediff", (2, 2), &[Temporal], rule::int_nullable, "starling_datediff"),
     row("timediff", (2, 2), &[Any], differing, "starling_timediff").custom(|a, t, r| with_clocks("starling_timediff", a, t, r)),
     row("addtime", (2, 2), &[Any, Time], moved, "").custom(|a, t, r| with_text("starling_addtime", a, t, r)),
     row("subtime", (2, 2), &[Any, Time], moved, "").custom(|a, t, r| with_text("starling_subtime", a, t, r)),
-    row("timestampdiff", (3, 3), &[Text, DateTime, DateTime], rule::int_nullable, "starling_timestampdiff"),
+    row(
+        "timestampdiff",
+        (3, 3),
+        &[Text, DateTime, DateTime],
+        rule::int_nullable,
+        "starling_timestampdiff",
+    ),
     // DATE_ADD and DATE_SUB by the parts of their unit: see `interval_function`
     row("date_add", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Days), "").custom(|a, t, r| with_text("starling_date_add", a, t, r)),
     row("date_sub", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Days), "").custom(|a, t, r| with_text("starling_date_sub", a, t, r)),
-    row("date_add_time", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Time), "").custom(|a, t, r| with_text("starling_date_add", a, t, r)),
-    row("date_sub_time", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Time), "").custom(|a, t, r| with_text("starling_date_sub", a, t, r)),
-    row("date_add_micro", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Micro), "").custom(|a, t, r| with_text("starling_date_add", a, t, r)),
-    row("date_sub_micro", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Micro), "").custom(|a, t, r| with_text("starling_date_sub", a, t, r)),
+    row("date_add_time", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Time), "")
+        .custom(|a, t, r| with_text("starling_date_add", a, t, r)),
+    row("date_sub_time", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Time), "")
+        .custom(|a, t, r| with_text("starling_date_sub", a, t, r)),
+    row("date_add_micro", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Micro), "")
+        .custom(|a, t, r| with_text("starling_date_add", a, t, r)),
+    row("date_sub_micro", (3, 3), &[Any, Text, Text], |t| shifted(t, Unit::Micro), "")
+        .custom(|a, t, r| with_text("starling_date_sub", a, t, r)),
 ];
 
 pub const BODIES: &[&[Body]] = &[part::BODIES, arith::BODIES, format::BODIES, make::BODIES, parse::BODIES];
@@ -210,7 +232,11 @@ fn with_text(name: &str, args: &[String], types: &[Ty], result: &Ty) -> String {
         Form::Date | Form::DateTime | Form::Time => args[0].clone(),
         _ => convert::to_text(&args[0], &types[0]),
     };
-    let decimals = if result.ty.is_temporal() { result.ty.decimals.unwrap_or(0) } else { FLEXIBLE };
+    let decimals = if result.ty.is_temporal() {
+        result.ty.decimals.unwrap_or(0)
+    } else {
+        FLEXIBLE
+    };
     format!("{name}({first},{},{decimals})", args[1..].join(","))
 }
 

@@ -27,7 +27,10 @@ fn literal(text: &str) -> (String, Ty) {
         return ("NULL".into(), Ty::null());
     }
     if let Some(t) = quoted("") {
-        return (convert::literal(&t), Ty::text(t.chars().count() as u32, "utf8mb4_0900_ai_ci", false));
+        return (
+            convert::literal(&t),
+            Ty::text(t.chars().count() as u32, "utf8mb4_0900_ai_ci", false),
+        );
     }
     if let Some(t) = quoted("_binary") {
         return (format!("CAST({} AS BLOB)", convert::literal(&t)), Ty::binary(t.len() as u32, false));
@@ -329,10 +332,14 @@ fn digests_and_addresses() {
     let connection = connection();
     let id = "6ccd780c-baba-1026-9564-5b8c656024db";
     let round: String = connection
-        .query_row(&format!("SELECT starling_bin_to_uuid(starling_uuid_to_bin('{id}',1),1)"), [], |r| r.get(0))
+        .query_row(&format!("SELECT starling_bin_to_uuid(starling_uuid_to_bin('{id}',1),1)"), [], |r| {
+            r.get(0)
+        })
         .unwrap();
     assert_eq!(round, id);
-    let swapped: Vec<u8> = connection.query_row(&format!("SELECT starling_uuid_to_bin('{id}',1)"), [], |r| r.get(0)).unwrap();
+    let swapped: Vec<u8> = connection
+        .query_row(&format!("SELECT starling_uuid_to_bin('{id}',1)"), [], |r| r.get(0))
+        .unwrap();
     assert_eq!(hex::encode(swapped), "1026baba6ccd780c95645b8c656024db");
 }
 
@@ -354,11 +361,17 @@ fn json() {
         ("json_array(1, 'abc', NULL, 1.5)", "[1, \"abc\", null, 1.5]"),
         ("json_object('id', 87, 'name', 'carrot')", "{\"id\": 87, \"name\": \"carrot\"}"),
         ("json_object('a', 1, NULL, 2)", "ERROR 3158"),
-        ("json_set('{\"a\":1,\"b\":[2,3]}', '$.a', 10, '$.c', 'x')", "{\"a\": 10, \"b\": [2, 3], \"c\": \"x\"}"),
+        (
+            "json_set('{\"a\":1,\"b\":[2,3]}', '$.a', 10, '$.c', 'x')",
+            "{\"a\": 10, \"b\": [2, 3], \"c\": \"x\"}",
+        ),
         ("json_insert('{\"a\":1}', '$.a', 10, '$.c', 2)", "{\"a\": 1, \"c\": 2}"),
         ("json_replace('{\"a\":1}', '$.a', 10, '$.c', 2)", "{\"a\": 10}"),
         ("json_remove('[\"a\", [\"b\", \"c\"], \"d\"]', '$[1]')", "[\"a\", \"d\"]"),
-        ("json_array_append('[\"a\", [\"b\", \"c\"], \"d\"]', '$[1]', 1)", "[\"a\", [\"b\", \"c\", 1], \"d\"]"),
+        (
+            "json_array_append('[\"a\", [\"b\", \"c\"], \"d\"]', '$[1]', 1)",
+            "[\"a\", [\"b\", \"c\", 1], \"d\"]",
+        ),
         ("json_array_insert('[1,2]', '$[1]', 9)", "[1, 9, 2]"),
         ("json_merge_patch('{\"a\":1,\"b\":2}', '{\"a\":3,\"b\":null}')", "{\"a\": 3}"),
         ("json_merge_preserve('[1, 2]', '[true]')", "[1, 2, true]"),
@@ -435,8 +448,14 @@ fn dates() {
         ("from_unixtime(1447430881, '%Y %D %M %h:%i:%s')", "2015 13th November 04:08:01"),
         ("convert_tz('2004-01-01 12:00:00', '+00:00', '+10:00')", "2004-01-01 22:00:00"),
         ("date_format('2009-10-04 22:23:00', '%W %M %Y')", "Sunday October 2009"),
-        ("date_format('1900-10-04 22:23:00', '%D %y %a %d %m %b %j')", "4th 00 Thu 04 10 Oct 277"),
-        ("date_format('1997-10-04 22:23:00', '%H %k %I %r %T %S %w')", "22 22 10 10:23:00 PM 22:23:00 00 6"),
+        (
+            "date_format('1900-10-04 22:23:00', '%D %y %a %d %m %b %j')",
+            "4th 00 Thu 04 10 Oct 277",
+        ),
+        (
+            "date_format('1997-10-04 22:23:00', '%H %k %I %r %T %S %w')",
+            "22 22 10 10:23:00 PM 22:23:00 00 6",
+        ),
         ("date_format('1999-01-01', '%X %V')", "1998 52"),
         ("time_format('100:00:00', '%H %k %h %I %l')", "100 100 04 04 4"),
         ("str_to_date('01,5,2013', '%d,%m,%Y')", "2013-05-01"),
@@ -445,13 +464,22 @@ fn dates() {
         ("str_to_date('abc', 'abc')", "NULL"),
         ("str_to_date('200442 Monday', '%X%V %W')", "2004-10-18"),
         ("datediff('2007-12-31 23:59:59', '2007-12-30')", "1"),
-        ("timediff('2008-12-31 23:59:59.000001', '2008-12-30 01:01:01.000002')", "46:58:57.999999"),
+        (
+            "timediff('2008-12-31 23:59:59.000001', '2008-12-30 01:01:01.000002')",
+            "46:58:57.999999",
+        ),
         ("timediff('10:00:00', '09:00:00')", "01:00:00"),
-        ("timediff(TIMESTAMP'2024-01-02 00:00:00', TIMESTAMP'2024-01-01 12:00:00')", "12:00:00"),
+        (
+            "timediff(TIMESTAMP'2024-01-02 00:00:00', TIMESTAMP'2024-01-01 12:00:00')",
+            "12:00:00",
+        ),
         ("timestampdiff('month', '2003-02-01', '2003-05-01')", "3"),
         ("timestampdiff('year', '2002-05-01', '2001-01-01')", "-1"),
         ("timestampdiff('minute', '2003-02-01', '2003-05-01 12:05:55')", "128885"),
-        ("addtime('2007-12-31 23:59:59.999999', '1 1:1:1.000002')", "2008-01-02 01:01:01.000001"),
+        (
+            "addtime('2007-12-31 23:59:59.999999', '1 1:1:1.000002')",
+            "2008-01-02 01:01:01.000001",
+        ),
         ("addtime('01:00:00.999999', '02:00:00.999998')", "03:00:01.999997"),
         ("subtime(TIME'10:00:00', '01:00:00')", "09:00:00"),
         ("date_add('2018-05-01', 1, 'day')", "2018-05-02"),
@@ -459,10 +487,22 @@ fn dates() {
         ("date_add(DATE'2024-01-31', 1, 'month')", "2024-02-29"),
         ("date_add_time('2020-12-31 23:59:59', 1, 'second')", "2021-01-01 00:00:00"),
         ("date_add_time(DATE'2024-01-01', '1:30', 'hour_minute')", "2024-01-01 01:30:00"),
-        ("date_add_time('2100-12-31 23:59:59', '1:1', 'minute_second')", "2101-01-01 00:01:00"),
-        ("date_sub_time('2025-01-01 00:00:00', '1 1:1:1', 'day_second')", "2024-12-30 22:58:59"),
-        ("date_add_micro('1992-12-31 23:59:59.000002', '1.999999', 'second_microsecond')", "1993-01-01 00:00:01.000001"),
-        ("date_add_time(TIMESTAMP'2024-01-01 00:00:00', 1.5, 'second')", "2024-01-01 00:00:01.5"),
+        (
+            "date_add_time('2100-12-31 23:59:59', '1:1', 'minute_second')",
+            "2101-01-01 00:01:00",
+        ),
+        (
+            "date_sub_time('2025-01-01 00:00:00', '1 1:1:1', 'day_second')",
+            "2024-12-30 22:58:59",
+        ),
+        (
+            "date_add_micro('1992-12-31 23:59:59.000002', '1.999999', 'second_microsecond')",
+            "1993-01-01 00:00:01.000001",
+        ),
+        (
+            "date_add_time(TIMESTAMP'2024-01-01 00:00:00', 1.5, 'second')",
+            "2024-01-01 00:00:01.5",
+        ),
         ("date_add(NULL, 1, 'day')", "NULL"),
         ("date_add('9999-12-31', 1, 'day')", "NULL"),
         ("date_add('x', 1, 'day')", "NULL"),
@@ -488,7 +528,10 @@ fn casts() {
     assert_eq!(converted("12345", decimal(4, 1)), "999.9");
     assert_eq!(converted("1.5e0", decimal(10, 2)), "1.50");
     assert_eq!(converted("20240102", Ty::temporal(BaseType::Date, 0, true)), "2024-01-02");
-    assert_eq!(converted("'2024-01-02 03:04:05.6'", Ty::temporal(BaseType::DateTime, 0, true)), "2024-01-02 03:04:06");
+    assert_eq!(
+        converted("'2024-01-02 03:04:05.6'", Ty::temporal(BaseType::DateTime, 0, true)),
+        "2024-01-02 03:04:06"
+    );
     assert_eq!(converted("'abc'", Ty::temporal(BaseType::Date, 0, true)), "NULL");
     assert_eq!(converted("'10:11'", Ty::temporal(BaseType::Time, 0, true)), "10:11:00");
     assert_eq!(converted("'[1,2]'", Ty::json(true)), "[1, 2]");
@@ -530,7 +573,10 @@ fn strict_statements_get_errors() {
     let sql = convert::assign("300", &Ty::int(false), &column);
     let error = connection.query_row(&format!("SELECT {sql}"), [], |_| Ok(())).unwrap_err();
     let error = context::parse_error(&error).unwrap();
-    assert_eq!((error.code, error.message.as_ref()), (1264, "Out of range value for column 'c' at row 1"));
+    assert_eq!(
+        (error.code, error.message.as_ref()),
+        (1264, "Out of range value for column 'c' at row 1")
+    );
 }
 
 #[test]
@@ -540,7 +586,10 @@ fn warnings_are_kept() {
     assert_eq!(run(&connection, "+('1x', 1)"), "2");
     let (kept, count) = context::take_warnings();
     assert_eq!(count, 1);
-    assert_eq!((kept[0].code, kept[0].message.as_str()), (1292, "Truncated incorrect DOUBLE value: '1x'"));
+    assert_eq!(
+        (kept[0].code, kept[0].message.as_str()),
+        (1292, "Truncated incorrect DOUBLE value: '1x'")
+    );
 }
 
 fn aggregate(connection: &Connection, name: &str, column: &str, ty: Ty) -> String {
@@ -566,7 +615,10 @@ fn aggregates() {
     assert_eq!(aggregate(&connection, "bit_and", "i", int()), "0");
     assert_eq!(aggregate(&connection, "bit_xor", "i", int()), "7");
     assert_eq!(aggregate(&connection, "var_pop", "r", Ty::double(true)), "8.166666666666666");
-    assert_eq!(aggregate(&connection, "group_concat", "s", Ty::text(1, "utf8mb4_bin", true)), "a,b,c");
+    assert_eq!(
+        aggregate(&connection, "group_concat", "s", Ty::text(1, "utf8mb4_bin", true)),
+        "a,b,c"
+    );
     assert_eq!(aggregate(&connection, "json_arrayagg", "i", int()), "[1, 2, null, 4]");
     assert_eq!(aggregate(&connection, "max", "i", int()), "4");
     let running: String = connection
@@ -577,7 +629,9 @@ fn aggregates() {
         )
         .unwrap();
     assert_eq!(running, "1,3,2,4");
-    let none: Option<String> = connection.query_row("SELECT starling_sum(i) FROM t WHERE 0", [], |r| r.get(0)).unwrap();
+    let none: Option<String> = connection
+        .query_row("SELECT starling_sum(i) FROM t WHERE 0", [], |r| r.get(0))
+        .unwrap();
     assert_eq!(none, None);
 }
 
@@ -592,8 +646,14 @@ fn the_table_is_sound() {
             continue;
         }
         let known: i64 = connection
-            .query_row("SELECT count(*) FROM pragma_function_list WHERE name = ?", [function.sqlite], |r| r.get(0))
+            .query_row("SELECT count(*) FROM pragma_function_list WHERE name = ?", [function.sqlite], |r| {
+                r.get(0)
+            })
             .unwrap();
-        assert!(known > 0 || function.sqlite == "iif" || function.sqlite == "coalesce" || function.sqlite == "ifnull", "{}", function.sqlite);
+        assert!(
+            known > 0 || function.sqlite == "iif" || function.sqlite == "coalesce" || function.sqlite == "ifnull",
+            "{}",
+            function.sqlite
+        );
     }
 }

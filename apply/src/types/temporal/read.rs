@@ -254,7 +254,8 @@ pub fn read_time(text: &[u8]) -> Result<(i64, bool), Flaw> {
     }
     let body = &text[cursor.at..];
     // a full date has a blank (or T) before its time of day, or is digits alone
-    let separated = body.iter().skip(5).any(|b| matches!(b, b' ' | b'T' | b't')) || body.iter().take_while(|b| b.is_ascii_digit()).count() >= 12;
+    let separated =
+        body.iter().skip(5).any(|b| matches!(b, b' ' | b'T' | b't')) || body.iter().take_while(|b| b.is_ascii_digit()).count() >= 12;
     if !negative
         && separated
         && body.len() >= 12

@@ -9,8 +9,12 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_concat", concat),
     Body::new("starling_concat_ws", concat_ws),
     Body::new("starling_length", |args| args.bytes(0).map_or(NULL, |b| int(b.len() as i64))),
-    Body::new("starling_bit_length", |args| args.bytes(0).map_or(NULL, |b| int(b.len() as i64 * 8))),
-    Body::new("starling_char_length", |args| args.bytes(0).map_or(NULL, |b| int(count(&b, args.is_blob(0)) as i64))),
+    Body::new("starling_bit_length", |args| {
+        args.bytes(0).map_or(NULL, |b| int(b.len() as i64 * 8))
+    }),
+    Body::new("starling_char_length", |args| {
+        args.bytes(0).map_or(NULL, |b| int(count(&b, args.is_blob(0)) as i64))
+    }),
     Body::new("starling_upper", |args| case(args, |c| single(c.to_uppercase(), c))),
     Body::new("starling_lower", |args| case(args, |c| single(c.to_lowercase(), c))),
     Body::new("starling_substring", substring),
@@ -34,7 +38,11 @@ pub const BODIES: &[Body] = &[
 
 /// Characters of a text, bytes of a byte string.
 pub fn count(bytes: &[u8], binary: bool) -> usize {
-    if binary { bytes.len() } else { bytes.iter().filter(|b| **b & 0xC0 != 0x80).count() }
+    if binary {
+        bytes.len()
+    } else {
+        bytes.iter().filter(|b| **b & 0xC0 != 0x80).count()
+    }
 }
 
 /// Where character `n` begins (or the end).
@@ -87,7 +95,11 @@ fn concat_ws(args: &Args<'_, '_>) -> Outcome {
 
 /// A result beyond max_allowed_packet is NULL, with warning 1301.
 fn limited(out: Vec<u8>, binary: bool, function: &str) -> Outcome {
-    if too_large(out.len(), function) { NULL } else { string(out, binary) }
+    if too_large(out.len(), function) {
+        NULL
+    } else {
+        string(out, binary)
+    }
 }
 
 fn too_large(length: usize, function: &str) -> bool {
@@ -118,7 +130,9 @@ fn single(mut mapped: impl Iterator<Item = char>, original: char) -> char {
 }
 
 fn substring(args: &Args<'_, '_>) -> Outcome {
-    let (Some(bytes), Some(position)) = (args.bytes(0), args.int(1)) else { return NULL };
+    let (Some(bytes), Some(position)) = (args.bytes(0), args.int(1)) else {
+        return NULL;
+    };
     let binary = args.is_blob(0);
     let length = match args.len() {
         2 => i64::MAX,
@@ -136,7 +150,9 @@ fn substring(args: &Args<'_, '_>) -> Outcome {
 }
 
 fn side(args: &Args<'_, '_>, left: bool) -> Outcome {
-    let (Some(bytes), Some(n)) = (args.bytes(0), args.int(1)) else { return NULL };
+    let (Some(bytes), Some(n)) = (args.bytes(0), args.int(1)) else {
+        return NULL;
+    };
     let binary = args.is_blob(0);
     let n = n.max(0) as usize;
     let start = if left { 0 } else { count(&bytes, binary).saturating_sub(n) };
@@ -165,7 +181,9 @@ fn trim(args: &Args<'_, '_>, leading: bool, trailing: bool) -> Outcome {
 }
 
 fn pad(args: &Args<'_, '_>, left: bool) -> Outcome {
-    let (Some(bytes), Some(length), Some(fill)) = (args.bytes(0), args.int(1), args.bytes(2)) else { return NULL };
+    let (Some(bytes), Some(length), Some(fill)) = (args.bytes(0), args.int(1), args.bytes(2)) else {
+        return NULL;
+    };
     let binary = args.is_blob(0) || args.is_blob(2);
     let Ok(length) = usize::try_from(length) else { return NULL };
     let have = count(&bytes, binary);
@@ -182,11 +200,20 @@ fn pad(args: &Args<'_, '_>, left: bool) -> Outcome {
     }
     let mut padding = fill.repeat(missing / fill_count);
     padding.extend_from_slice(slice(&fill, binary, 0, missing % fill_count));
-    string(if left { [padding.as_slice(), &bytes].concat() } else { [&bytes, padding.as_slice()].concat() }, binary)
+    string(
+        if left {
+            [padding.as_slice(), &bytes].concat()
+        } else {
+            [&bytes, padding.as_slice()].concat()
+        },
+        binary,
+    )
 }
 
 fn replace(args: &Args<'_, '_>) -> Outcome {
-    let (Some(bytes), Some(from), Some(to)) = (args.bytes(0), args.bytes(1), args.bytes(2)) else { return NULL };
+    let (Some(bytes), Some(from), Some(to)) = (args.bytes(0), args.bytes(1), args.bytes(2)) else {
+        return NULL;
+    };
     let binary = (0..3).any(|i| args.is_blob(i));
     if from.is_empty() {
         return string(bytes.into_owned(), binary);
@@ -204,7 +231,9 @@ fn replace(args: &Args<'_, '_>) -> Outcome {
 }
 
 fn repeat(args: &Args<'_, '_>) -> Outcome {
-    let (Some(bytes), Some(n)) = (args.bytes(0), args.int(1)) else { return NULL };
+    let (Some(bytes), Some(n)) = (args.bytes(0), args.int(1)) else {
+        return NULL;
+    };
     let n = n.max(0) as usize;
     if too_large(bytes.len().saturating_mul(n), "repeat") {
         return NULL;
@@ -236,7 +265,11 @@ fn insert(args: &Args<'_, '_>) -> Outcome {
         return string(bytes.into_owned(), binary);
     }
     let start = (position - 1) as usize;
-    let removed = if length < 0 || length > total - position + 1 { total as usize - start } else { length as usize };
+    let removed = if length < 0 || length > total - position + 1 {
+        total as usize - start
+    } else {
+        length as usize
+    };
     let (head, tail) = (offset(&bytes, binary, start), offset(&bytes, binary, start + removed));
     string([&bytes[..head], &new, &bytes[tail..]].concat(), binary)
 }
@@ -261,16 +294,22 @@ fn export_set(args: &Args<'_, '_>) -> Outcome {
     if args.any_null() {
         return NULL;
     }
-    let (Some(bits), Some(on), Some(off)) = (args.bits(0), args.text(1), args.text(2)) else { return NULL };
+    let (Some(bits), Some(on), Some(off)) = (args.bits(0), args.text(1), args.text(2)) else {
+        return NULL;
+    };
     let separator = args.text(3).unwrap_or_else(|| ",".into());
     let count = args.int(4).filter(|n| (0..=64).contains(n)).unwrap_or(64);
-    let parts: Vec<&str> = (0..count).map(|i| if bits >> i & 1 == 1 { on.as_ref() } else { off.as_ref() }).collect();
+    let parts: Vec<&str> = (0..count)
+        .map(|i| if bits >> i & 1 == 1 { on.as_ref() } else { off.as_ref() })
+        .collect();
     text(parts.join(&separator))
 }
 
 /// starling_join(json array of texts, separator): GROUP_CONCAT(DISTINCT …), cut at group_concat_max_len.
 fn join(args: &Args<'_, '_>) -> Outcome {
-    let (Some(list), Some(separator)) = (args.bytes(0), args.text(1)) else { return NULL };
+    let (Some(list), Some(separator)) = (args.bytes(0), args.text(1)) else {
+        return NULL;
+    };
     let parts: Vec<Option<String>> = serde_json::from_slice(&list).unwrap_or_default();
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     if parts.is_empty() {

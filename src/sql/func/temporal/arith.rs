@@ -64,7 +64,12 @@ impl Interval {
                 ..Interval::default()
             });
         }
-        let whole = || Decimal::parse_prefix(amount.as_bytes()).value.to_i128().and_then(|v| i64::try_from(v).ok());
+        let whole = || {
+            Decimal::parse_prefix(amount.as_bytes())
+                .value
+                .to_i128()
+                .and_then(|v| i64::try_from(v).ok())
+        };
         let months = match unit {
             "month" => Some(1),
             "quarter" => Some(3),
@@ -143,12 +148,16 @@ pub fn write(date: &DateTime, decimals: u8) -> Vec<u8> {
 
 /// starling_date_add(value, amount, unit, decimals): value is a TIME (integer), a date, or text.
 fn add(args: &Args<'_, '_>, sign: i64) -> Outcome {
-    let (Some(amount), Some(unit)) = (args.text(1), args.text(2)) else { return NULL };
+    let (Some(amount), Some(unit)) = (args.text(1), args.text(2)) else {
+        return NULL;
+    };
     if args.is_null(0) {
         return NULL;
     }
     let decimals = args.int(3).unwrap_or(0) as u8;
-    let Some(interval) = Interval::parse(&amount, &unit.to_ascii_lowercase()) else { return NULL };
+    let Some(interval) = Interval::parse(&amount, &unit.to_ascii_lowercase()) else {
+        return NULL;
+    };
     match args.get(0) {
         ValueRef::Integer(micros) => {
             let sum = i128::from(micros) + interval.micros * i128::from(sign);
@@ -166,13 +175,18 @@ fn add_to_date(given: &[u8], interval: &Interval, sign: i64, decimals: u8) -> Ou
     let Ok(read) = read_datetime(given) else {
         return incorrect_date(given);
     };
-    let Some(date) = read.settle(context::current().zone_seconds).filter(|d| !d.has_zero_part() && d.day <= days_in_month(d.year, d.month)) else {
+    let Some(date) = read
+        .settle(context::current().zone_seconds)
+        .filter(|d| !d.has_zero_part() && d.day <= days_in_month(d.year, d.month))
+    else {
         return incorrect_date(given);
     };
     let moved = if interval.months != 0 {
         date.plus_months(interval.months.saturating_mul(sign))
     } else {
-        i64::try_from(interval.micros * i128::from(sign)).ok().and_then(|micros| date.plus(micros))
+        i64::try_from(interval.micros * i128::from(sign))
+            .ok()
+            .and_then(|micros| date.plus(micros))
     };
     let Some(moved) = moved else {
         context::warn(Level::Warning, 1441, "Datetime function: datetime field overflow");
@@ -206,7 +220,9 @@ pub fn moment(value: ValueRef<'_>) -> Option<Moment> {
 
 /// starling_addtime(value, time, decimals)
 fn add_time(args: &Args<'_, '_>, sign: i64) -> Outcome {
-    let (Some(value), ValueRef::Integer(span)) = (moment(args.get(0)), args.get(1)) else { return NULL };
+    let (Some(value), ValueRef::Integer(span)) = (moment(args.get(0)), args.get(1)) else {
+        return NULL;
+    };
     let decimals = args.int(2).unwrap_or(0) as u8;
     let is_text = matches!(args.get(0), ValueRef::Text(_));
     match value {
@@ -229,7 +245,9 @@ fn add_time(args: &Args<'_, '_>, sign: i64) -> Outcome {
 /// TIMESTAMP(date[, time]) with the result's decimals behind.
 fn timestamp(args: &Args<'_, '_>) -> Outcome {
     let decimals = args.int(args.len() - 1).unwrap_or(0) as u8;
-    let Some(date) = args.bytes(0).and_then(|t| DateTime::from_text(&t)) else { return NULL };
+    let Some(date) = args.bytes(0).and_then(|t| DateTime::from_text(&t)) else {
+        return NULL;
+    };
     let span = match (args.len(), args.get(1)) {
         (2, _) => 0,
         (_, ValueRef::Integer(span)) => span,
@@ -255,7 +273,9 @@ fn datediff(args: &Args<'_, '_>) -> Outcome {
 /// Only two of a kind have a difference.
 fn timediff(args: &Args<'_, '_>) -> Outcome {
     let difference = match (moment(args.get(0)), moment(args.get(1))) {
-        (Some(Moment::Date(a)), Some(Moment::Date(b))) => (a.day_number() - b.day_number()) * DAY_MICROS + a.time_micros() - b.time_micros(),
+        (Some(Moment::Date(a)), Some(Moment::Date(b))) => {
+            (a.day_number() - b.day_number()) * DAY_MICROS + a.time_micros() - b.time_micros()
+        }
         (Some(Moment::Time(a)), Some(Moment::Time(b))) => a - b,
         _ => return NULL,
     };
@@ -277,7 +297,8 @@ fn timestampdiff(args: &Args<'_, '_>) -> Outcome {
     let unit = unit.to_ascii_lowercase();
     let date = |i: usize| args.bytes(i).and_then(|t| DateTime::from_text(&t)).filter(|d| !d.has_zero_part());
     let (Some(from), Some(to)) = (date(1), date(2)) else { return NULL };
-    let micros = i128::from(to.day_number() - from.day_number()) * i128::from(DAY_MICROS) + i128::from(to.time_micros() - from.time_micros());
+    let micros =
+        i128::from(to.day_number() - from.day_number()) * i128::from(DAY_MICROS) + i128::from(to.time_micros() - from.time_micros());
     if let Some(scale) = unit_micros(&unit) {
         return int((micros / scale) as i64);
     }

@@ -13,7 +13,9 @@ pub const BODIES: &[Body] = &[
 ];
 
 fn date_format(args: &Args<'_, '_>) -> Outcome {
-    let (Some(given), Some(pattern)) = (args.bytes(0), args.text(1)) else { return NULL };
+    let (Some(given), Some(pattern)) = (args.bytes(0), args.text(1)) else {
+        return NULL;
+    };
     let Some(date) = DateTime::from_text(&given) else { return NULL };
     expand(&pattern, |spec, out| of_date(spec, &date, out))
 }
@@ -128,7 +130,9 @@ fn ordinal(day: u8) -> &'static str {
 }
 
 fn get_format(args: &Args<'_, '_>) -> Outcome {
-    let (Some(kind), Some(region)) = (args.text(0), args.text(1)) else { return NULL };
+    let (Some(kind), Some(region)) = (args.text(0), args.text(1)) else {
+        return NULL;
+    };
     let kind = kind.to_ascii_lowercase();
     let region = region.to_ascii_lowercase();
     text(match (kind.as_str(), region.as_str()) {

@@ -3,7 +3,9 @@
 use rusqlite::types::{Value, ValueRef};
 use starling_apply::types::FLEXIBLE;
 use starling_apply::types::decimal::Decimal;
-use starling_apply::types::temporal::{DAY_MAX, DateTime, EPOCH_DAY, MICROS, TIME_MAX_MICROS, day_number, read::parse_offset, read::two_digit_year};
+use starling_apply::types::temporal::{
+    DAY_MAX, DateTime, EPOCH_DAY, MICROS, TIME_MAX_MICROS, day_number, read::parse_offset, read::two_digit_year,
+};
 
 use super::arith::write;
 use crate::sql::func::cast::{decimal_value, exact};
@@ -33,18 +35,26 @@ const UNIX_MAX_SECONDS: i64 = 32_536_771_199;
 
 fn from_days(args: &Args<'_, '_>) -> Outcome {
     let Some(day) = args.int(0) else { return NULL };
-    let date = if (366..=DAY_MAX).contains(&day) { DateTime::from_day(day, 0) } else { Some(DateTime::default()) };
+    let date = if (366..=DAY_MAX).contains(&day) {
+        DateTime::from_day(day, 0)
+    } else {
+        Some(DateTime::default())
+    };
     date.map_or(NULL, |d| string(d.date_text(), false))
 }
 
 fn makedate(args: &Args<'_, '_>) -> Outcome {
-    let (Some(year), Some(day)) = (args.int(0), args.int(1)) else { return NULL };
+    let (Some(year), Some(day)) = (args.int(0), args.int(1)) else {
+        return NULL;
+    };
     let Ok(year) = u64::try_from(year) else { return NULL };
     let year = if year < 100 { two_digit_year(year) } else { year };
     if day <= 0 || year > 9999 {
         return NULL;
     }
-    let date = day_number(year as u16, 1, 1).checked_add(day - 1).and_then(|d| DateTime::from_day(d, 0));
+    let date = day_number(year as u16, 1, 1)
+        .checked_add(day - 1)
+        .and_then(|d| DateTime::from_day(d, 0));
     date.map_or(NULL, |d| string(d.date_text(), false))
 }
 
@@ -55,7 +65,9 @@ fn micros(value: ValueRef<'_>) -> Option<i64> {
 }
 
 fn maketime(args: &Args<'_, '_>) -> Outcome {
-    let (Some(hour), Some(minute), Some(second)) = (args.int(0), args.int(1), micros(args.get(2))) else { return NULL };
+    let (Some(hour), Some(minute), Some(second)) = (args.int(0), args.int(1), micros(args.get(2))) else {
+        return NULL;
+    };
     if !(0..60).contains(&minute) || !(0..60 * MICROS).contains(&second) {
         return NULL;
     }
@@ -67,7 +79,10 @@ fn maketime(args: &Args<'_, '_>) -> Outcome {
 fn sec_to_time(args: &Args<'_, '_>) -> Outcome {
     let Some(total) = micros(args.get(0)) else { return NULL };
     if total.abs() > TIME_MAX_MICROS {
-        context::complain(1292, format!("Truncated incorrect time value: '{}'", args.text(0).unwrap_or_default()))?;
+        context::complain(
+            1292,
+            format!("Truncated incorrect time value: '{}'", args.text(0).unwrap_or_default()),
+        )?;
     }
     int(total.clamp(-TIME_MAX_MICROS, TIME_MAX_MICROS))
 }
@@ -91,8 +106,16 @@ fn period_of(months: i64) -> i64 {
 fn unix_timestamp(args: &Args<'_, '_>) -> Outcome {
     let Some(given) = args.bytes(0) else { return NULL };
     let scale = args.int(1).unwrap_or(0) as u32;
-    let zero = || if scale == 0 { int(0) } else { decimal_value(Decimal::ZERO.round(scale)) };
-    let Some(date) = DateTime::from_text(&given).filter(|d| !d.has_zero_part()) else { return zero() };
+    let zero = || {
+        if scale == 0 {
+            int(0)
+        } else {
+            decimal_value(Decimal::ZERO.round(scale))
+        }
+    };
+    let Some(date) = DateTime::from_text(&given).filter(|d| !d.has_zero_part()) else {
+        return zero();
+    };
     let micros = date.unix_micros() - i64::from(context::current().zone_seconds) * MICROS;
     if !(0..=UNIX_MAX_SECONDS).contains(&micros.div_euclid(MICROS)) {
         return zero();
@@ -127,10 +150,16 @@ pub fn zone_seconds(name: &str) -> Option<i32> {
 }
 
 fn convert_tz(args: &Args<'_, '_>) -> Outcome {
-    let (Some(given), Some(from), Some(to)) = (args.bytes(0), args.text(1), args.text(2)) else { return NULL };
-    let (Some(from), Some(to)) = (zone_seconds(&from), zone_seconds(&to)) else { return NULL };
+    let (Some(given), Some(from), Some(to)) = (args.bytes(0), args.text(1), args.text(2)) else {
+        return NULL;
+    };
+    let (Some(from), Some(to)) = (zone_seconds(&from), zone_seconds(&to)) else {
+        return NULL;
+    };
     let decimals = args.int(3).unwrap_or(0) as u8;
-    let Some(date) = DateTime::from_text(&given).filter(|d| !d.has_zero_part()) else { return NULL };
+    let Some(date) = DateTime::from_text(&given).filter(|d| !d.has_zero_part()) else {
+        return NULL;
+    };
     let utc = date.unix_micros() - i64::from(from) * MICROS;
     // beyond TIMESTAMP's range nothing is converted
     if !(MICROS..=UNIX_MAX_SECONDS * MICROS).contains(&utc) {

@@ -62,7 +62,9 @@ impl Text<'_> {
 }
 
 fn str_to_date(args: &Args<'_, '_>) -> Outcome {
-    let (Some(given), Some(pattern)) = (args.text(0), args.text(1)) else { return NULL };
+    let (Some(given), Some(pattern)) = (args.text(0), args.text(1)) else {
+        return NULL;
+    };
     let mut fields = Fields::default();
     let mut input = Text { rest: &given };
     let read = read(&mut input, &pattern, &mut fields).and_then(|()| written(&fields, date_rules()));
@@ -207,4 +209,3 @@ fn of_week(year: u16, week: i64, rule: WeekRule, weekday: i64) -> Option<DateTim
     let within = if rule.monday { (weekday + 6) % 7 } else { weekday };
     DateTime::from_day(start + (week - 1) * 7 + within, 0)
 }
-

@@ -11,11 +11,15 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_month", |args| part(args, |d| Some(d.month.into()))),
     Body::new("starling_day", |args| part(args, |d| Some(d.day.into()))),
     Body::new("starling_quarter", |args| part(args, |d| Some(quarter(d)))),
-    Body::new("starling_dayofweek", |args| part(args, |d| whole(d).then(|| (i64::from(d.weekday()) + 1) % 7 + 1))),
+    Body::new("starling_dayofweek", |args| {
+        part(args, |d| whole(d).then(|| (i64::from(d.weekday()) + 1) % 7 + 1))
+    }),
     Body::new("starling_weekday", |args| part(args, |d| whole(d).then(|| d.weekday().into()))),
     Body::new("starling_dayofyear", |args| part(args, |d| whole(d).then(|| d.day_of_year()))),
     Body::new("starling_to_days", |args| part(args, |d| whole(d).then(|| d.day_number()))),
-    Body::new("starling_to_seconds", |args| part(args, |d| whole(d).then(|| d.day_number() * 86_400 + d.time_micros() / MICROS))),
+    Body::new("starling_to_seconds", |args| {
+        part(args, |d| whole(d).then(|| d.day_number() * 86_400 + d.time_micros() / MICROS))
+    }),
     Body::new("starling_week", |args| {
         let mode = args.int(1).unwrap_or(0);
         part(args, |d| whole(d).then(|| week(d, mode, mode & 2 != 0).0))
@@ -35,7 +39,9 @@ pub const BODIES: &[Body] = &[
     Body::new("starling_microsecond", |args| clock(args, |t| t % MICROS)),
     Body::new("starling_time_to_sec", |args| clock_signed(args).map_or(NULL, |t| int(t / MICROS))),
     Body::new("starling_dayname", |args| name(args, |d| DAYS[usize::from(d.weekday())])),
-    Body::new("starling_monthname", |args| name(args, |d| MONTHS[usize::from(d.month.clamp(1, 12)) - 1])),
+    Body::new("starling_monthname", |args| {
+        name(args, |d| MONTHS[usize::from(d.month.clamp(1, 12)) - 1])
+    }),
     Body::new("starling_last_day", last_day),
     Body::new("starling_extract", extract),
 ];
@@ -94,8 +100,13 @@ fn name(args: &Args<'_, '_>, of: fn(&DateTime) -> &'static str) -> Outcome {
 }
 
 fn last_day(args: &Args<'_, '_>) -> Outcome {
-    let Some(date) = date_argument(args).filter(|d| d.month != 0) else { return NULL };
-    string(DateTime::date(date.year, date.month, days_in_month(date.year, date.month)).date_text(), false)
+    let Some(date) = date_argument(args).filter(|d| d.month != 0) else {
+        return NULL;
+    };
+    string(
+        DateTime::date(date.year, date.month, days_in_month(date.year, date.month)).date_text(),
+        false,
+    )
 }
 
 /// Week and the year it belongs to, in one of MySQL's eight modes.
@@ -110,7 +121,13 @@ pub fn week(date: &DateTime, mode: i64, keep_year: bool) -> (i64, i64) {
     let days_in = |y: i64| if is_leap(y.clamp(0, 9999) as u16) { 366 } else { 365 };
     // Does the week in which the year begins belong to the year before?
     let starts_late = |first: i64| if by_weekday { weekday(first) != 0 } else { weekday(first) >= 4 };
-    let start_of = |first: i64| if starts_late(first) { first + 7 - weekday(first) } else { first - weekday(first) };
+    let start_of = |first: i64| {
+        if starts_late(first) {
+            first + 7 - weekday(first)
+        } else {
+            first - weekday(first)
+        }
+    };
     let day = date.day_number();
     let first = day_number(date.year, 1, 1);
     let mut start = start_of(first);
