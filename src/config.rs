@@ -37,6 +37,7 @@ pub enum LogFormat {
 
 /// The flags of `starling serve`; clap reads the environment where a flag is missing.
 #[derive(Clone, Debug, Default, clap::Args)]
+#[group(skip)]
 pub struct Flags {
     /// Where everything is kept [default: ./starling-data]
     #[arg(long, env = "STARLING_DATA_DIR", value_name = "DIR")]

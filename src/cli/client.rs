@@ -12,6 +12,7 @@ use crate::cluster::keyed::{Scope, Secret};
 use crate::config::{DEFAULT_HTTP_ADDR, host_port, secret_of};
 
 #[derive(clap::Args, Debug, Clone)]
+#[group(skip)]
 pub struct Flags {
     /// The node's HTTP address
     #[arg(long, env = "STARLING_HTTP_ADDR", value_name = "HOST:PORT", default_value = DEFAULT_HTTP_ADDR)]
@@ -25,6 +26,7 @@ pub struct Flags {
 
 /// What lets a request from another machine in.
 #[derive(clap::Args, Debug, Clone, Default)]
+#[group(skip)]
 pub struct Key {
     /// A bearer token ('starling token'); needed from another machine only
     #[arg(long, env = "STARLING_TOKEN", value_name = "T", hide_env_values = true)]

@@ -25,6 +25,7 @@ const END: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// Where the nodes keep their data; what is there is gone on with
     #[arg(long, value_name = "DIR", default_value = "./starling-demo")]

@@ -13,6 +13,7 @@ use crate::sql::session::provider::Hooks;
 use super::{Outcome, complain, print_json};
 
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// The data directory whose log is read (no node may be running on it)
     #[arg(long, value_name = "FROM")]

@@ -6,6 +6,7 @@ use super::client::{self, Node, block_on};
 use super::{Outcome, complain, print_json};
 
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct MembersFlags {
     #[command(subcommand)]
     command: Option<MembersCommand>,

@@ -11,6 +11,7 @@ use super::{Outcome, complain};
 const AGAIN: Duration = Duration::from_secs(1);
 
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct Flags {
     #[command(flatten)]
     client: client::Flags,

@@ -7,6 +7,7 @@ use crate::cluster::keyed::{Scope, Secret};
 use crate::config::secret_of;
 
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// It may read (the default)
     #[arg(long, conflicts_with = "admin")]

@@ -21,6 +21,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 const KEYS_MAX: usize = 20;
 
 #[derive(clap::Args, Debug)]
+#[group(skip)]
 pub struct Flags {
     /// HTTP addresses of the nodes to compare; of one node: all members it knows
     #[arg(long, env = "STARLING_HTTP_ADDR", value_name = "A[,B…]", value_delimiter = ',', default_value = DEFAULT_HTTP_ADDR)]
