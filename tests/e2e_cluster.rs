@@ -3,257 +3,345 @@
 mod support;
 
 use std::collections::HashSet;
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-use support::{Node, SECRET, cli, cluster, delete_tables, feed};
+use support::{Node, SECRET, cluster, get, json, lines, starling, until, verify};
 
-const TABLE: &str = "CREATE TABLE shop.items (id INT PRIMARY KEY, label VARCHAR(100))";
-
-async fn shop(node: &Node) {
-    node.run(&["CREATE DATABASE shop", TABLE]).await;
-}
-
-async fn fill(node: &Node, from: i64, to: i64) {
-    let mut conn = node.connect().await;
-    for id in from..to {
-        use mysql_async::prelude::Queryable;
-        let statement = format!("INSERT INTO shop.items VALUES ({id}, 'row {id}')");
-        conn.query_drop(&statement).await.unwrap_or_else(|e| panic!("{statement}: {e}"));
-    }
-    conn.disconnect().await.unwrap();
-}
-
+const SHOP: &str = "CREATE DATABASE shop; CREATE TABLE shop.items (id INT PRIMARY KEY, label VARCHAR(100))";
 const COUNT: &str = "SELECT COUNT(*) FROM shop.items";
 
-fn verify(node: &Node) -> (i32, String, String) {
-    cli(&["verify", "--http-addr", &node.http_addr(), "--timeout", "30"])
+fn all(nodes: &[Node]) -> Vec<&Node> {
+    nodes.iter().collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_single_node_serves_stops_cleanly_and_keeps_its_rows() {
-    let mut node = Node::new("one").start().await;
-    shop(&node).await;
-    fill(&node, 0, 10).await;
-    assert_eq!(node.terminate().code(), Some(0), "{}", node.logged());
-    node.spawn();
-    node.ready().await;
-    assert_eq!(node.number(COUNT).await, Some(10));
-    let (status, out, err) = cli(&["verify", "--against-log", "--http-addr", &node.http_addr()]);
-    assert_eq!(status, 0, "{out}{err}");
+fn fill(node: &Node, from: i64, to: i64) {
+    let statements: Vec<String> = (from..to).map(|id| format!("INSERT INTO shop.items VALUES ({id}, 'row {id}')")).collect();
+    node.sql(&statements.join(";"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn rows_written_anywhere_are_seen_everywhere() {
-    let nodes = cluster(2).await;
-    shop(&nodes[0]).await;
-    for (number, node) in nodes.iter().enumerate() {
-        node.sees(COUNT, 10 * number as i64).await;
-        fill(node, 10 * number as i64, 10 * number as i64 + 10).await;
+fn sees(node: &Node, rows: i64) {
+    until(&format!("{} shows {rows} rows", node.name), || {
+        let (good, text) = node.try_sql(COUNT);
+        good && text.trim() == rows.to_string()
+    });
+}
+
+fn writable(node: &Node) -> bool {
+    get(node.http, "/readyz").is_some_and(|(status, body)| status == 200 && json(&body, "writable") == true)
+}
+
+fn founder_with_secret(under: &Path) -> Node {
+    let mut node = Node::new("one", under).args(&["--cluster-secret", SECRET]);
+    node.start();
+    node
+}
+
+#[test]
+fn a_single_node_stops_cleanly_and_keeps_its_rows() {
+    let under = tempfile::tempdir().unwrap();
+    let mut node = Node::new("one", under.path());
+    node.start();
+    node.sql(SHOP);
+    fill(&node, 0, 10);
+    assert_eq!(node.term().code(), Some(0), "{}", node.log());
+    node.start();
+    sees(&node, 10);
+    let (status, text) = starling(&["verify", "--against-log", "--http-addr", &node.http_addr()]);
+    assert_eq!(status, 0, "{text}");
+}
+
+#[test]
+fn rows_written_anywhere_are_seen_everywhere() {
+    let under = tempfile::tempdir().unwrap();
+    let nodes = cluster(&["one", "two", "three"], under.path());
+    nodes[0].sql(SHOP);
+    for (number, node) in (0..).zip(&nodes) {
+        sees(node, 10 * number);
+        fill(node, 10 * number, 10 * number + 10);
         for other in &nodes {
-            other.sees(COUNT, 10 * number as i64 + 10).await;
+            sees(other, 10 * number + 10);
         }
     }
-    let (status, out, err) = verify(&nodes[0]);
-    assert_eq!(status, 0, "{out}{err}");
-    assert!(out.contains("equal: 3 nodes"), "{out}");
+    let (status, text) = starling(&["verify", "--http-addr", &nodes[1].http_addr()]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains("equal: 3 nodes"), "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_node_catches_up_and_deleted_tables_are_rebuilt() {
-    let mut nodes = cluster(2).await;
-    shop(&nodes[0]).await;
-    fill(&nodes[0], 0, 20).await;
-    nodes[1].sees(COUNT, 20).await;
-    nodes[2].sees(COUNT, 20).await;
+#[test]
+fn a_killed_node_catches_up_and_deleted_tables_are_rebuilt() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two", "three"], under.path());
+    nodes[0].sql(SHOP);
+    fill(&nodes[0], 0, 20);
+    sees(&nodes[1], 20);
+    sees(&nodes[2], 20);
     nodes[1].kill();
     nodes[2].kill();
-    delete_tables(&nodes[2]);
-    fill(&nodes[0], 20, 40).await;
+    std::fs::remove_dir_all(nodes[2].dir.join("db")).unwrap();
+    fill(&nodes[0], 20, 40);
     for number in [1, 2] {
-        nodes[number].spawn();
-        nodes[number].ready().await;
-        nodes[number].sees(COUNT, 40).await;
+        nodes[number].start();
+        sees(&nodes[number], 40);
     }
-    let (status, out, err) = verify(&nodes[0]);
-    assert_eq!(status, 0, "{out}{err}");
+    let (status, text) = verify(&all(&nodes));
+    assert_eq!(status, 0, "{text}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_a_dead_node_wrote_comes_through_a_third() {
-    let mut nodes = cluster(2).await;
-    shop(&nodes[0]).await;
-    nodes[1].sees(COUNT, 0).await;
-    nodes[2].sees(COUNT, 0).await;
+#[test]
+fn what_a_dead_node_wrote_comes_through_a_third() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two", "three"], under.path());
+    nodes[0].sql(SHOP);
+    sees(&nodes[1], 0);
+    sees(&nodes[2], 0);
     nodes[2].kill();
-    fill(&nodes[1], 0, 15).await;
-    nodes[0].sees(COUNT, 15).await;
+    fill(&nodes[1], 0, 15);
+    sees(&nodes[0], 15);
     nodes[1].kill();
     nodes[2].spawn();
-    nodes[2].sees(COUNT, 15).await;
+    sees(&nodes[2], 15);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_lost_its_log_comes_back_under_new_origins() {
-    let mut nodes = cluster(1).await;
-    shop(&nodes[0]).await;
-    nodes[1].sees(COUNT, 0).await;
-    fill(&nodes[1], 0, 5).await;
-    assert!(nodes[1].terminate().success());
-    // A backup of the whole directory, restored after more was written.
+#[test]
+fn a_node_with_an_old_log_comes_back_under_new_origins() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two"], under.path());
+    nodes[0].sql(SHOP);
+    sees(&nodes[1], 0);
+    fill(&nodes[1], 0, 5);
+    // A backup of the whole directory, put back after more was written.
+    assert!(nodes[1].term().success());
     let copy = nodes[1].dir.with_extension("copy");
     copy_dir(&nodes[1].dir, &copy);
-    nodes[1].spawn();
-    nodes[1].ready().await;
-    fill(&nodes[1], 5, 10).await;
-    nodes[0].sees(COUNT, 10).await;
+    nodes[1].start();
+    fill(&nodes[1], 5, 10);
+    sees(&nodes[0], 10);
     nodes[1].kill();
     std::fs::remove_dir_all(&nodes[1].dir).unwrap();
     std::fs::rename(&copy, &nodes[1].dir).unwrap();
-    let before = origins(&nodes[0], "two").await;
-    nodes[1].spawn();
-    nodes[1].ready().await;
-    nodes[1].sees(COUNT, 10).await;
-    nodes[1].until("writing again", async || matches!(nodes[1].get("/readyz").await, Ok((_, body)) if body["writable"] == true)).await;
-    let after = origins(&nodes[0], "two").await;
-    assert_ne!(before, after);
-    fill(&nodes[1], 10, 12).await;
-    nodes[0].sees(COUNT, 12).await;
-    assert_eq!(verify(&nodes[0]).0, 0);
+    let before = origins(&nodes[0], 1);
+    nodes[1].start();
+    sees(&nodes[1], 10);
+    until("it may write again", || writable(&nodes[1]));
+    assert_ne!(before, origins(&nodes[0], 1));
+    fill(&nodes[1], 10, 12);
+    sees(&nodes[0], 12);
+    assert_eq!(verify(&all(&nodes)).0, 0);
 }
 
-async fn origins(node: &Node, name: &str) -> Value {
-    let (_, members) = node.get("/v1/members").await.unwrap();
-    let list = members["members"].as_array().unwrap();
-    list.iter().find(|m| m["name"] == name).unwrap()["origins"].clone()
+#[test]
+fn a_founder_with_an_old_log_helps_itself() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two"], under.path());
+    nodes[0].sql(SHOP);
+    assert!(nodes[0].term().success());
+    let copy = nodes[0].dir.with_extension("copy");
+    copy_dir(&nodes[0].dir, &copy);
+    nodes[0].start();
+    fill(&nodes[0], 0, 10);
+    sees(&nodes[1], 10);
+    nodes[0].kill();
+    std::fs::remove_dir_all(&nodes[0].dir).unwrap();
+    std::fs::rename(&copy, &nodes[0].dir).unwrap();
+    nodes[0].start();
+    until("it may write again", || writable(&nodes[0]));
+    assert_ne!(json(&get(nodes[1].http, "/v1/members").unwrap().1, "members.0.origins"), serde_json::json!([1, 2]));
+    fill(&nodes[0], 10, 12);
+    sees(&nodes[1], 12);
+    assert_eq!(verify(&all(&nodes)).0, 0);
+    // It still hands out numbers that nobody had.
+    let mut third = Node::new("three", under.path()).args(&["--cluster-secret", SECRET, "--join", &nodes[1].http_addr()]);
+    third.start();
+    sees(&third, 12);
 }
 
-fn copy_dir(from: &std::path::Path, to: &std::path::Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy_dir(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
+fn origins(node: &Node, member: usize) -> Value {
+    json(&get(node.http, "/v1/members").unwrap().1, &format!("members.{member}.origins"))
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-r").args([from, to]).status().unwrap();
+    assert!(copied.success());
+}
+
+#[test]
+fn a_node_that_moves_to_another_address_is_found() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two"], under.path());
+    nodes[0].sql(SHOP);
+    sees(&nodes[1], 0);
+    nodes[1].kill();
+    nodes[1].http = support::free_port();
+    nodes[1].start();
+    fill(&nodes[1], 0, 3);
+    sees(&nodes[0], 3);
+}
+
+#[test]
+fn a_feed_cut_again_and_again_and_resumed_elsewhere_gives_everything_once() {
+    let under = tempfile::tempdir().unwrap();
+    let nodes = cluster(&["one", "two", "three"], under.path());
+    nodes[0].sql(SHOP);
+    sees(&nodes[1], 0);
+    sees(&nodes[2], 0);
+    let events = std::thread::scope(|scope| {
+        for (number, node) in (0..).zip(&nodes) {
+            scope.spawn(move || fill(node, 100 * number, 100 * number + 60));
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_feed_cut_again_and_again_and_resumed_elsewhere_gives_everything_once() {
-    let nodes = cluster(2).await;
-    shop(&nodes[0]).await;
-    nodes[1].sees(COUNT, 0).await;
-    nodes[2].sees(COUNT, 0).await;
-    let writers = async {
-        tokio::join!(fill(&nodes[0], 0, 60), fill(&nodes[1], 100, 160), fill(&nodes[2], 200, 260));
-    };
-    let reader = async {
-        let (mut cursor, mut events, mut turn) = (String::new(), Vec::new(), 0);
-        let mut rows = 0;
-        while rows < 180 {
-            let mut left = 7;
-            let query = format!("heartbeat_ms=20&cursor={cursor}");
-            let got = feed(&nodes[turn % 3], &query, |_| {
-                left -= 1;
-                left == 0
-            })
-            .await;
-            turn += 1;
-            if let Some(last) = got.last() {
-                cursor = last["cursor"].as_str().unwrap().to_owned();
+        let (mut cursor, mut rows, mut events) = (String::new(), 0, Vec::new());
+        for node in nodes.iter().cycle() {
+            for line in lines(node.http, &format!("/v1/changes?heartbeat_ms=20&cursor={cursor}")).take(7) {
+                let event: Value = serde_json::from_str(&line).unwrap();
+                cursor = event["cursor"].as_str().unwrap().to_owned();
+                rows += i32::from(event["op"] == "c");
+                events.push(event);
             }
-            rows += got.iter().filter(|e| e["op"] == "c").count();
-            events.extend(got);
+            if rows >= 180 {
+                break;
+            }
         }
         events
+    });
+    let rows: Vec<&Value> = events.iter().filter(|e| e["op"] == "c").collect();
+    let places: HashSet<String> = rows.iter().map(|e| format!("{} {} {}", e["origin"], e["seq"], e["index"])).collect();
+    let ids: HashSet<i64> = rows.iter().filter_map(|e| e["after"]["id"].as_i64()).collect();
+    assert_eq!((rows.len(), places.len(), ids.len()), (180, 180, 180));
+}
+
+#[test]
+fn cursors_inside_a_transaction_and_below_what_is_kept() {
+    let under = tempfile::tempdir().unwrap();
+    let mut node = Node::new("one", under.path());
+    node.start();
+    node.sql(SHOP);
+    node.sql("INSERT INTO shop.items VALUES (1, 'a'), (2, 'b'), (3, 'c')");
+    let read = |node: &Node, query: &str| -> Vec<Value> {
+        let (status, body) = get(node.http, &format!("/v1/changes?follow=false&{query}")).unwrap();
+        assert_eq!(status, 200, "{body}");
+        body.lines().filter_map(|l| serde_json::from_str::<Value>(l).ok()).filter(|e| e["op"] == "c").collect()
     };
-    let (events, ()) = tokio::join!(reader, writers);
-    let places: Vec<String> = events
-        .iter()
-        .filter(|e| e["op"] == "c")
-        .map(|e| format!("{} {} {}", e["origin"], e["seq"], e["index"]))
-        .collect();
-    let different: HashSet<&String> = places.iter().collect();
-    assert_eq!((places.len(), different.len()), (180, 180));
-    let ids: HashSet<i64> = events.iter().filter_map(|e| e["after"]["id"].as_i64()).collect();
-    assert_eq!(ids.len(), 180);
+    let one = read(&node, "tables=shop.*&limit=3");
+    assert_eq!(one.len(), 1, "two schema changes come first");
+    let rest = read(&node, &format!("cursor={}", one[0]["cursor"].as_str().unwrap()));
+    assert_eq!(rest.iter().map(|e| e["key"]["id"].as_i64().unwrap()).collect::<Vec<_>>(), [2, 3]);
+    assert!(read(&node, "cursor=now").is_empty());
+    assert_eq!(get(node.http, "/v1/changes?cursor=nonsense").unwrap().0, 400);
+    assert_eq!(get(node.http, "/v1/changes?order=stamp").unwrap().0, 501);
+    assert!(node.term().success());
+    prune(&node);
+    node.start();
+    let (status, body) = get(node.http, &format!("/v1/changes?cursor={}", one[0]["cursor"].as_str().unwrap())).unwrap();
+    assert_eq!(status, 410, "{body}");
+    let oldest = json(&body, "oldest").as_str().unwrap().to_owned();
+    fill(&node, 10, 11);
+    assert_eq!(read(&node, &format!("cursor={oldest}")).last().unwrap()["key"]["id"], 10);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_changed_behind_the_back_is_named() {
-    let nodes = cluster(1).await;
-    shop(&nodes[0]).await;
-    fill(&nodes[0], 0, 50).await;
-    nodes[1].sees(COUNT, 50).await;
-    assert_eq!(verify(&nodes[0]).0, 0);
+/// Through the library, as retention will do it.
+fn prune(node: &Node) {
+    let log = starling_log::Log::open(starling_log::LogOptions::new(node.dir.join("log")), std::sync::Arc::new(starling_log::SystemTime)).unwrap();
+    log.prune(&log.held()).unwrap();
+    assert!(log.pruned().iter().any(|(_, seq)| seq > 0));
+}
+
+#[test]
+fn a_row_changed_behind_the_back_is_named() {
+    let under = tempfile::tempdir().unwrap();
+    let nodes = cluster(&["one", "two"], under.path());
+    nodes[0].sql(SHOP);
+    fill(&nodes[0], 0, 50);
+    sees(&nodes[1], 50);
+    assert_eq!(verify(&all(&nodes)).0, 0);
     let file = rusqlite::Connection::open(nodes[1].dir.join("db").join("shop.db")).unwrap();
-    file.execute("UPDATE items SET label = 'forged' WHERE id = 7", []).unwrap();
+    file.execute("UPDATE items SET label = 'forged' WHERE id = 37", []).unwrap();
     drop(file);
-    let (status, out, err) = verify(&nodes[0]);
-    assert_eq!(status, 1, "{out}{err}");
-    assert!(out.contains("shop.items") && out.contains('7'), "{out}");
-    let (status, out, err) = cli(&["verify", "--against-log", "--http-addr", &nodes[1].http_addr()]);
-    assert_eq!(status, 1, "{out}{err}");
-    assert!(out.contains("shop.items") && out.contains('7'), "{out}");
-    assert_eq!(cli(&["verify", "--against-log", "--http-addr", &nodes[0].http_addr()]).0, 0);
+    let (status, text) = verify(&all(&nodes));
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("shop.items") && text.contains("key 37"), "{text}");
+    let (status, text) = starling(&["verify", "--against-log", "--http-addr", &nodes[1].http_addr()]);
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains("shop.items") && text.contains("key 37"), "{text}");
+    assert_eq!(starling(&["verify", "--against-log", "--http-addr", &nodes[0].http_addr()]).0, 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn only_the_founder_takes_schema_changes() {
-    use mysql_async::prelude::Queryable;
-    let nodes = cluster(1).await;
-    let mut conn = nodes[1].connect().await;
-    let refused = conn.query_drop("CREATE DATABASE elsewhere").await.unwrap_err().to_string();
-    assert!(refused.contains("one"), "{refused}");
+#[test]
+fn replay_builds_the_tables_from_a_log() {
+    let under = tempfile::tempdir().unwrap();
+    let mut node = Node::new("one", under.path());
+    node.start();
+    node.sql(SHOP);
+    fill(&node, 0, 20);
+    let (from, into) = (node.dir.to_str().unwrap().to_owned(), under.path().join("into"));
+    let replay = |into: &Path| starling(&["replay", "--data-dir", &from, "--into", into.to_str().unwrap()]);
+    assert_eq!(replay(&into).0, 1, "a running node's log is its own");
+    assert!(node.term().success());
+    let (status, text) = replay(&into);
+    assert_eq!(status, 0, "{text}");
+    let file = rusqlite::Connection::open(into.join("shop.db")).unwrap();
+    let rows: i64 = file.query_row("SELECT COUNT(*) FROM items", [], |r| r.get(0)).unwrap();
+    assert_eq!(rows, 20);
+    assert_eq!(replay(&into).0, 1, "not into a directory that holds something");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_secret_is_refused_with_one_line() {
-    let node = Node::new("one").start().await;
-    let stranger = Node::new("two").join(&node);
-    let output = stranger
-        .command()
-        .args(["--cluster-secret", "another"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2), "clap refuses the flag given twice: {said}");
-    let mut command = support::program();
-    let output = command
-        .args(["serve", "--join", &node.http_addr(), "--cluster-secret", "another", "--data-dir"])
-        .arg(&stranger.dir)
-        .args(["--mysql-addr", "127.0.0.1:0", "--http-addr", "127.0.0.1:0"])
-        .output()
-        .unwrap();
+#[test]
+fn only_the_founder_takes_schema_changes() {
+    let under = tempfile::tempdir().unwrap();
+    let nodes = cluster(&["one", "two"], under.path());
+    let (good, text) = nodes[1].try_sql("CREATE DATABASE elsewhere");
+    assert!(!good && text.contains("'one'"), "{text}");
+}
+
+#[test]
+fn a_wrong_secret_is_refused_with_one_line() {
+    let under = tempfile::tempdir().unwrap();
+    let node = founder_with_secret(under.path());
+    let stranger = Node::new("two", under.path()).args(&["--cluster-secret", "another", "--join", &node.http_addr()]);
+    let output = stranger.command().output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("secret"), "{said}");
-    assert!(node.logged().contains("refused"), "{}", node.logged());
-    assert!(!said.contains(SECRET));
+    assert!(said.contains("secret is another one") && !said.contains(SECRET), "{said}");
+    let refused = node.log().lines().filter(|l| l.contains("refused")).count();
+    assert_eq!(refused, 1, "{}", node.log());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_start_says_why_and_changes_nothing() {
-    let node = Node::new("one").start().await;
-    let fails = |args: &[&str]| {
-        let (status, _, said) = cli(args);
+#[test]
+fn what_cannot_start_says_why_and_changes_nothing() {
+    let under = tempfile::tempdir().unwrap();
+    let node = founder_with_secret(under.path());
+    let fails = |args: &[&str], word: &str| {
+        let (status, said) = starling(args);
         assert_eq!(status, 1, "{said}");
         assert_eq!(said.lines().filter(|l| l.starts_with("starling: ")).count(), 1, "{said}");
-        said
+        assert!(said.contains(word), "{said}");
     };
-    let elsewhere = node.dir.with_extension("elsewhere");
-    let (dir, other) = (node.dir.to_str().unwrap(), elsewhere.to_str().unwrap());
-    let taken = fails(&["serve", "--data-dir", other, "--http-addr", &node.http_addr(), "--mysql-addr", "127.0.0.1:0"]);
-    assert!(taken.contains("--http-addr"), "{taken}");
+    let elsewhere = under.path().join("elsewhere");
+    let (dir, other, any) = (node.dir.to_str().unwrap(), elsewhere.to_str().unwrap(), "127.0.0.1:0");
     let mysql = format!("127.0.0.1:{}", node.mysql);
-    let taken = fails(&["serve", "--data-dir", other, "--http-addr", "127.0.0.1:0", "--mysql-addr", &mysql]);
-    assert!(taken.contains("--mysql-addr"), "{taken}");
-    assert!(!support::exists(&elsewhere), "nothing is made before it is known to work");
-    let used = fails(&["serve", "--data-dir", dir, "--http-addr", "127.0.0.1:0", "--mysql-addr", "127.0.0.1:0"]);
-    assert!(used.contains("in use"), "{used}");
-    let (status, _, said) = cli(&["serve", "--join", "127.0.0.1:1", "--data-dir", other]);
+    fails(&["serve", "--data-dir", other, "--http-addr", &node.http_addr(), "--mysql-addr", any], "--http-addr");
+    fails(&["serve", "--data-dir", other, "--http-addr", any, "--mysql-addr", &mysql], "--mysql-addr");
+    assert!(!elsewhere.exists(), "nothing is made before it is known to work");
+    fails(&["serve", "--data-dir", dir, "--http-addr", any, "--mysql-addr", any], "in use");
+    let (status, said) = starling(&["serve", "--join", "127.0.0.1:1", "--data-dir", other]);
     assert_eq!(status, 2, "{said}");
     assert!(said.contains("--cluster-secret"), "{said}");
+}
+
+#[test]
+fn a_daemon_says_when_it_is_up_and_when_not() {
+    let under = tempfile::tempdir().unwrap();
+    let node = Node::new("one", under.path());
+    let pid_file = under.path().join("pid");
+    let launch = || node.command().args(["--daemon", "--pid-file"]).arg(&pid_file).stdout(std::process::Stdio::piped()).output().unwrap();
+    let up = launch();
+    assert!(up.status.success(), "{up:?}");
+    assert!(String::from_utf8_lossy(&up.stdout).contains("is up"), "{up:?}");
+    let pid: i32 = std::fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    let again = launch();
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("in use"), "{again:?}");
+    // SAFETY: the pid is that of the daemon started above.
+    unsafe { libc::kill(pid, libc::SIGTERM) };
+    until("the daemon has ended", || !pid_file.exists());
 }
