@@ -390,13 +390,14 @@ impl Cluster {
     }
 
     /// Peer `from` said this.
-    pub(crate) fn heard(&self, from: Id, heartbeat: &Heartbeat) {
+    pub(crate) fn heard(self: &Arc<Self>, from: Id, heartbeat: &Heartbeat) {
         let applied = self.engine.get().map(|e| e.applied()).unwrap_or_default();
         let now = Instant::now();
         self.peers.note(from, heartbeat, self.log.clock().now_ms(), now, &applied);
         if self.peers.learn(&heartbeat.hints, self.node_id()) {
-            self.remember_hints();
             self.peers_changed.notify_waiters();
+            let cluster = self.clone();
+            tokio::task::spawn_blocking(move || cluster.remember_hints());
         }
         self.log.clock().set_peer_offset(self.peers.quorum_offset(now));
         self.check_late_amnesia(from, heartbeat);

@@ -27,6 +27,13 @@ pub struct Hint {
     pub version: u64,
 }
 
+impl Hint {
+    /// A follower's request says less of it than its heartbeats do later.
+    fn is_newer_than(&self, other: &Hint) -> bool {
+        self.version > other.version || (self.version == other.version && other.name.is_empty() && !self.name.is_empty())
+    }
+}
+
 /// What a node says on its streams, several times a second.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -95,7 +102,7 @@ impl Peers {
         let mut new = false;
         for hint in hints.iter().filter(|h| h.identity != me && !h.addr.is_empty()) {
             match map.get_mut(&hint.identity) {
-                Some(peer) if peer.hint.version >= hint.version => {}
+                Some(peer) if !hint.is_newer_than(&peer.hint) => {}
                 Some(peer) => {
                     peer.hint = hint.clone();
                     new = true;

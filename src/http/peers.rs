@@ -58,6 +58,9 @@ fn learn(app: &App, asked: &Keyed, query: &Query) -> Result<(), Failure> {
     };
     if app.cluster.peers.learn(&[hint], app.cluster.node_id()) {
         app.cluster.peers_changed.notify_waiters();
+        // Durable: after a restart this node has to know whom to ask. A disk write is nothing for a runtime's worker.
+        let cluster = app.cluster.clone();
+        tokio::task::spawn_blocking(move || cluster.remember_hints());
     }
     Ok(())
 }
