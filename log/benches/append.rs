@@ -1,6 +1,6 @@
 //! The log's append beside a raw file and a SQLite table, in one run, as ratios; and the space sled's file takes.
 //!
-//! `cargo bench -p starling-log --bench append -- [throughput] [space] [prune]` (all without an argument). Raw and SQLite
+//! `cargo bench -p starling-log --bench append -- [throughput] [bulk] [space] [prune]` (all without an argument). Raw and SQLite
 //! get the same group commit as the log: whoever comes first writes and syncs for all who wait. `STARLING_BENCH_DIR` says
 //! on which disk; `STARLING_BENCH_ENTRIES` how many entries `space` appends (1,000,000).
 
@@ -28,6 +28,9 @@ fn main() {
     .expect("a directory for the benchmark");
     if wanted("throughput") {
         throughput(dir.path());
+    }
+    if wanted("bulk") {
+        bulk(dir.path());
     }
     if wanted("space") {
         space(dir.path());
@@ -211,6 +214,30 @@ fn throughput(dir: &Path) {
             log / sqlite
         );
     }
+}
+
+/// Large transactions: what a bulk load does.
+fn bulk(dir: &Path) {
+    let log = Log::open(LogOptions::new(dir.join("bulk")), Arc::new(SystemTime)).expect("a log");
+    let mut noise = 88172645463325252;
+    let mut large = draft(0, &mut noise);
+    if let Body::Rows(changes) = &mut large.body {
+        for n in 1..1000 {
+            let Body::Rows(one) = draft(n, &mut noise).body else { continue };
+            one.iter().for_each(|c| changes.push(c));
+        }
+    }
+    let start = Instant::now();
+    for _ in 0..200 {
+        log.append(1, vec![large.clone()]).expect("appended");
+    }
+    let bytes: usize = log.segments(1, 1, usize::MAX).expect("read").iter().map(|s| s.len()).sum();
+    let rate = bytes as f64 / 1e6 / start.elapsed().as_secs_f64();
+    let file = log.disk_bytes() as f64 / bytes as f64;
+    println!(
+        "bulk: 200 transactions of 1000 rows, {:.1} MB: {rate:.0} MB/s, file {file:.2} x",
+        bytes as f64 / 1e6
+    );
 }
 
 fn space(dir: &Path) {

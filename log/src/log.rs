@@ -218,7 +218,7 @@ impl Log {
     pub fn prune(&self, below: &VersionVector) -> Result<(), AppendError> {
         self.prune_segments(below)
     }
-    /// Small durable values of the node (identity, members as last known …); durable on return.
+    /// Small durable values of the node (identity, members as last known …); durable on return, at most 7 KiB.
     pub fn meta(&self, key: &str) -> Option<Vec<u8>> {
         let found = self.store.get(crate::store::Tree::Meta, &keys::user(key));
         found.ok().flatten().map(|v| v.to_vec())

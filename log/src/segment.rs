@@ -15,10 +15,11 @@ use crate::value::Malformed;
 use crate::varint;
 use crate::vector::{Origin, Place, VersionVector};
 
-/// Uncompressed bytes of frames in one segment, at most. sled keeps values above 128 KiB in files of their own, at twice the space.
-pub const BODY_MAX: usize = 96 << 10;
+/// Uncompressed bytes of frames in one segment, at most. sled writes a page of up to 17 values above 128 KiB into a file of its
+/// own, which nothing ever syncs: 17 of ours must stay below that.
+pub const BODY_MAX: usize = 7 << 10;
 /// An entry's archive, at most: a transaction beyond this does not fit into memory several times over either.
-pub const ENTRY_MAX: usize = 512 << 20;
+pub const ENTRY_MAX: usize = 256 << 20;
 /// The highest version this program reads.
 pub const VERSION_MAX: u8 = v1::VERSION;
 
@@ -28,7 +29,7 @@ const SUM_AT: usize = 36;
 const CODEC_RAW: u8 = 0;
 const CODEC_LZ4: u8 = 1;
 /// Smaller bodies are not worth the time.
-const COMPRESS_FROM: usize = 4 << 10;
+const COMPRESS_FROM: usize = 3 << 10;
 /// Length and time of a frame.
 const FRAME_HEAD: usize = 4 + 8;
 

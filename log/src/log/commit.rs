@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex};
 use super::{AppendError, Draft, IngestError, Log, Placed};
 use crate::clock::{Hlc, Observed, Stamp};
 use crate::entry::Entry;
-use crate::segment::{self, Decoded, ENTRY_MAX};
+use crate::segment::{self, BODY_MAX, Decoded, ENTRY_MAX};
 use crate::store::{Key, StoreError};
 use crate::vector::{Origin, Place, VersionVector};
 
@@ -178,6 +178,12 @@ impl Log {
     }
 
     pub(super) fn submit_meta(&self, key: Key, value: Vec<u8>) -> Result<(), AppendError> {
+        if value.len() > BODY_MAX {
+            return Err(AppendError::TooLarge {
+                size: value.len(),
+                max: BODY_MAX,
+            });
+        }
         self.submit(Work::Meta(key, value)).map(drop).map_err(plain)
     }
 
