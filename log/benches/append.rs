@@ -247,12 +247,12 @@ fn space(dir: &Path) {
         .unwrap_or(1_000_000);
     let encoded = entries * encoded_size() as u64;
     let path = dir.join("space");
-    let log = Log::open(LogOptions::new(&path), Arc::new(SystemTime)).expect("a log");
+    let mut log = Some(Log::open(LogOptions::new(&path), Arc::new(SystemTime)).expect("a log"));
     let start = Instant::now();
     let next = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for writer in 0..16 {
-            let (next, log) = (&next, &log);
+            let (next, log) = (&next, log.as_ref().expect("open"));
             scope.spawn(move || {
                 let mut noise = 88172645463325252 + 1_000_003 * writer;
                 while next.fetch_add(1, Ordering::Relaxed) < entries {
@@ -262,21 +262,42 @@ fn space(dir: &Path) {
         }
     });
     let seconds = start.elapsed().as_secs_f64();
+    let open = log.as_ref().expect("open");
     println!(
         "space: {entries} entries by 16 writers, {:.1} MB encoded, file {:.1} MB = {:.2} x ({:.0} entries/s, {:.1} a flush)",
         encoded as f64 / 1e6,
-        log.disk_bytes() as f64 / 1e6,
-        log.disk_bytes() as f64 / encoded as f64,
+        open.disk_bytes() as f64 / 1e6,
+        open.disk_bytes() as f64 / encoded as f64,
         entries as f64 / seconds,
-        entries as f64 / log.flush_number() as f64,
+        entries as f64 / open.flush_number() as f64,
     );
-    drop(log);
-    let start = Instant::now();
-    let log = Log::open(LogOptions::new(&path), Arc::new(SystemTime)).expect("a log");
-    println!("       opened again in {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
-    let start = Instant::now();
-    let count = log.scan(&VersionVector::new(), &log.held()).filter(|e| e.is_ok()).count();
-    println!("       scanned: {:.0} entries/s", count as f64 / start.elapsed().as_secs_f64());
+    // What a new process would find after a SIGKILL.
+    let killed = dir.join("killed");
+    copy(&path, &killed);
+    for (how, path) in [("killed", &killed), ("closed", &path)] {
+        if how == "closed" {
+            drop(log.take());
+        }
+        let start = Instant::now();
+        let log = Log::open(LogOptions::new(path), Arc::new(SystemTime)).expect("a log");
+        let opened = start.elapsed();
+        let start = Instant::now();
+        let count = log.scan(&VersionVector::new(), &log.held()).filter(|e| e.is_ok()).count();
+        println!(
+            "       {how} and opened again in {:.0} ms; scanned: {:.0} entries/s",
+            opened.as_secs_f64() * 1e3,
+            count as f64 / start.elapsed().as_secs_f64()
+        );
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to.join("blobs")).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory").flatten() {
+        if entry.file_type().is_ok_and(|t| t.is_file()) {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+        }
+    }
 }
 
 fn prune(dir: &Path) {

@@ -4,7 +4,7 @@
 //! failed sync nothing is acknowledged any more (poisoned); a full disk is an error of that append alone. Sequences are dense.
 
 mod commit;
-mod keys;
+pub(crate) mod keys;
 mod open;
 mod prune;
 mod read;

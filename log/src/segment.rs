@@ -23,7 +23,7 @@ pub const ENTRY_MAX: usize = 256 << 20;
 /// The highest version this program reads.
 pub const VERSION_MAX: u8 = v1::VERSION;
 
-const MAGIC: [u8; 4] = *b"StSg";
+pub(crate) const MAGIC: [u8; 4] = *b"StSg";
 const HEADER: usize = 40;
 const SUM_AT: usize = 36;
 const CODEC_RAW: u8 = 0;

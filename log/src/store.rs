@@ -4,6 +4,7 @@
 //! that was synced, and perhaps more); [`Store::sync`] returns when everything written is durable, by exactly one fsync. Must not know: entries, segments, stamps. One conformance suite (`tests/store.rs`)
 //! examines all implementations: [`sled`] on disk, [`sim`] in memory with faults.
 
+mod inspect;
 pub mod sim;
 pub mod sled;
 
@@ -83,6 +84,15 @@ pub enum StoreError {
     Failed(String),
 }
 
+/// Flush numbers, kept beside the store: whatever it has forgotten of them was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// Everything up to here was synced; 0 if unknown.
+    pub flush: u64,
+    /// This much was there when the store was opened.
+    pub base: u64,
+}
+
 pub trait Store: Send + Sync {
     /// Visible on return, durable after the next `sync`. In the order given.
     fn write(&self, ops: Vec<Op>) -> Result<(), StoreError>;
@@ -95,14 +105,13 @@ pub trait Store: Send + Sync {
     fn before(&self, tree: Tree, key: &[u8]) -> Result<Option<(Key, Bytes)>, StoreError>;
     /// Keys from `from` on, below `to`, in order, until `each` says no.
     fn range(&self, tree: Tree, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], Bytes) -> bool) -> Result<(), StoreError>;
-    /// A number of which is known, apart from the store itself, that everything up to it was synced; 0 if unknown. What the
-    /// store then does not hold was lost.
-    fn witness(&self) -> u64 {
-        0
+    /// What is known of it apart from the store itself.
+    fn witness(&self) -> Witness {
+        Witness::default()
     }
     /// Remembers it (no sync: it only has to be no greater than the truth).
-    fn set_witness(&self, flush: u64) {
-        let _ = flush;
+    fn set_witness(&self, witness: Witness) {
+        let _ = witness;
     }
     fn disk_bytes(&self) -> u64;
     /// For messages.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use starling_log::store::sim::{Faults, SimStore};
 use starling_log::store::sled::SledStore;
-use starling_log::store::{Key, Op, Record, Store, StoreError, Tree};
+use starling_log::store::{Key, Op, Record, Store, StoreError, Tree, Witness};
 
 fn put(tree: Tree, key: &[u8], value: &[u8]) -> Op {
     Op::Put(tree, Key::from_slice(key), Record::from(value.to_vec()))
@@ -112,12 +112,16 @@ fn the_witness_is_remembered() {
     let dir = tempfile::tempdir().unwrap();
     let open = || SledStore::open(dir.path(), 8 << 20).unwrap();
     let store = open();
-    assert_eq!(store.witness(), 0);
-    store.set_witness(0x0102_0304_0506);
+    assert_eq!(store.witness(), Witness::default());
+    let witness = Witness {
+        flush: 0x0102_0304_0506,
+        base: 0x0102_0304_0506,
+    };
+    store.set_witness(witness);
     drop(store);
-    assert_eq!(open().witness(), 0x0102_0304_0506);
-    std::fs::write(dir.path().join("witness"), [9; 12]).unwrap();
-    assert_eq!(open().witness(), 0, "a torn witness bears none");
+    assert_eq!(open().witness(), witness);
+    std::fs::write(dir.path().join("witness"), [9; 20]).unwrap();
+    assert_eq!(open().witness(), Witness::default(), "a torn witness bears none");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{AppendError, Draft, IngestError, Log, Placed};
 use crate::clock::{Hlc, Observed, Stamp};
 use crate::entry::Entry;
 use crate::segment::{self, BODY_MAX, Decoded, ENTRY_MAX};
-use crate::store::{Key, StoreError};
+use crate::store::{Key, StoreError, Witness};
 use crate::vector::{Origin, Place, VersionVector};
 
 use super::round::Round;
@@ -42,6 +42,8 @@ pub(super) struct Committer {
     /// The Merkle leaves of each origin's last block, as stored.
     pub blocks: BTreeMap<Origin, Vec<u8>>,
     pub flush: u64,
+    /// The flush number at the start.
+    pub base: u64,
     /// No stamp above it has been given out durably.
     pub mark: Hlc,
     /// How many the last flush served, and how long it took.
@@ -337,7 +339,10 @@ impl Log {
         committer.tails.extend(finished.tails);
         committer.blocks.extend(finished.blocks);
         self.flush.store(committer.flush, Ordering::Release);
-        self.store.set_witness(committer.flush);
+        self.store.set_witness(Witness {
+            flush: committer.flush,
+            base: committer.base,
+        });
         self.show(finished.entries);
         Ok(())
     }

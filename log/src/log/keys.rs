@@ -7,8 +7,10 @@ use crate::vector::Origin;
 
 /// The clock's high-water mark: 8 bytes.
 pub(super) const CLOCK: &[u8] = b"i/clock";
-/// The number of the last flush that carried no segment: 8 bytes.
+/// The number of the last flush that carried no segment: its mark, 8 bytes.
 pub(super) const FLUSH: &[u8] = b"i/flush";
+/// By it the number is found in a file that cannot be opened.
+pub(crate) const FLUSH_MARK: &[u8] = b"StFl";
 /// What was pruned, and the tails there.
 pub(super) const PRUNED: &[u8] = b"i/pruned";
 
@@ -43,7 +45,7 @@ pub(super) fn leaves(origin: Origin, block: u64) -> Key {
 }
 
 /// Bytes before the segment in a record of the log tree.
-pub(super) const HEAD: usize = 24;
+pub(crate) const HEAD: usize = 24;
 
 /// This node's flush number, and the Merkle accumulator behind the segment's last entry.
 pub(super) fn record(flush: u64, open_leaf: u128, segment: bytes::Bytes) -> Record {

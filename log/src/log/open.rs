@@ -18,7 +18,7 @@ use super::{Log, LogOptions, OpenError, Visible, keys, recent};
 use crate::clock::{Clock, Hlc, TimeSource};
 use crate::merkle;
 use crate::segment::{self, VERSION_MAX};
-use crate::store::{Op, Store, StoreError, Tree};
+use crate::store::{Op, Store, StoreError, Tree, Witness};
 use crate::vector::{Origin, VersionVector};
 
 struct Opening<'a> {
@@ -37,10 +37,11 @@ impl Opening<'_> {
         self.damaged(error.to_string())
     }
 
-    fn number(&self, key: &[u8]) -> Result<u64, OpenError> {
+    /// A number behind a mark (which may be empty); 0 if there is none.
+    fn number(&self, key: &[u8], mark: &[u8]) -> Result<u64, OpenError> {
         match self.store.get(Tree::Meta, key).map_err(|e| self.failed(e))? {
             None => Ok(0),
-            Some(bytes) => match <[u8; 8]>::try_from(&bytes[..]) {
+            Some(bytes) => match <[u8; 8]>::try_from(bytes.strip_prefix(mark).unwrap_or_default()) {
                 Ok(bytes) => Ok(u64::from_le_bytes(bytes)),
                 Err(_) => Err(self.damaged("a number in meta has the wrong length")),
             },
@@ -145,8 +146,8 @@ pub(super) fn tail_of(records: &[Bytes]) -> Option<(u64, Tail)> {
 
 pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn TimeSource>) -> Result<Log, OpenError> {
     let opening = Opening { store: &*store };
-    let mark = Hlc(opening.number(keys::CLOCK)?);
-    let mut flush = opening.number(keys::FLUSH)?;
+    let mark = Hlc(opening.number(keys::CLOCK, &[])?);
+    let mut flush = opening.number(keys::FLUSH, keys::FLUSH_MARK)?;
     let cuts = match store.get(Tree::Meta, keys::PRUNED).map_err(|e| opening.failed(e))? {
         Some(bytes) => take_cuts(&bytes).ok_or_else(|| opening.damaged("the record of what was pruned"))?,
         None => BTreeMap::new(),
@@ -165,9 +166,11 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
         blocks.insert(*origin, opening.block(*origin, tail.seq)?);
     }
     let witness = store.witness();
-    if witness > flush {
-        return Err(opening.damaged(format!("flush {witness} was acknowledged, but only {flush} are there")));
+    if witness.flush > flush {
+        let reason = format!("flush {} was acknowledged, but only {flush} are there", witness.flush);
+        return Err(opening.damaged(reason));
     }
+    store.set_witness(Witness { flush, base: flush });
     let clock = Clock::new(time, mark, options.drift_ms);
     for tail in tails.values() {
         clock.observe(tail.hlc);
@@ -185,6 +188,7 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
             blocks,
             flush,
             mark,
+            base: flush,
             ..Committer::default()
         }),
         visible: RwLock::new(visible),

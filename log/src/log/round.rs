@@ -251,10 +251,10 @@ impl<'a> Round<'a> {
         let mut mark = self.committer.mark;
         if self.clock.last() > mark {
             mark = Hlc::from_ms(self.clock.last().ms() + MARK_AHEAD_MS);
-            ops.push(number(keys::CLOCK, mark.0));
+            ops.push(number(keys::CLOCK, &[], mark.0));
         }
         if self.segments.is_empty() {
-            ops.push(number(keys::FLUSH, self.flush));
+            ops.push(number(keys::FLUSH, keys::FLUSH_MARK, self.flush));
         }
         ops.append(&mut self.settings);
         ops.append(&mut self.leaves);
@@ -270,6 +270,7 @@ impl<'a> Round<'a> {
     }
 }
 
-fn number(key: &[u8], value: u64) -> Op {
-    Op::Put(Tree::Meta, Key::from_slice(key), Record::from(value.to_le_bytes().to_vec()))
+fn number(key: &[u8], mark: &[u8], value: u64) -> Op {
+    let bytes = [mark, &value.to_le_bytes()].concat();
+    Op::Put(Tree::Meta, Key::from_slice(key), Record::from(bytes))
 }

@@ -14,7 +14,7 @@ use std::sync::Once;
 
 use bytes::Bytes;
 
-use super::{Key, Op, Store, StoreError, Tree};
+use super::{Key, Op, Store, StoreError, Tree, Witness, inspect};
 use crate::log::OpenError;
 
 /// The layout described in `log/README.md`.
@@ -26,7 +26,7 @@ const WRITE_FACTOR: u64 = 2;
 
 /// sled takes back half-empty parts of its file only in this thread of its own, one of 512 KiB each time (its `flush` there is
 /// no flush that anything waits for). Without it pages that never change keep the space around them for ever.
-const TIDY_EVERY_MS: u64 = 250;
+const TIDY_EVERY_MS: u64 = 100;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
@@ -52,6 +52,11 @@ impl SledStore {
         std::fs::create_dir_all(dir).map_err(io)?;
         let lock = take_lock(dir)?;
         check_format(dir)?;
+        let witness = File::open(dir.join(WITNESS_FILE)).map_or(Witness::default(), |f| read_witness(&f));
+        inspect::inspect(dir, witness).map_err(|reason| OpenError::Damaged {
+            path: dir.to_owned(),
+            reason,
+        })?;
         let (db, trees) = open_sled(dir, cache_bytes)?;
         let data = File::open(dir.join(DATA_FILE)).map_err(io)?;
         let witness = File::options()
@@ -256,23 +261,16 @@ impl Store for SledStore {
         })
     }
 
-    fn witness(&self) -> u64 {
-        let mut bytes = [0; 12];
-        if self.witness.read_exact_at(&mut bytes, 0).is_err() {
-            return 0;
-        }
-        let (number, sum) = bytes.split_at(8);
-        // Torn or never written: it bears no witness.
-        if crc32c::crc32c(number).to_le_bytes() != sum {
-            return 0;
-        }
-        number.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
+    fn witness(&self) -> Witness {
+        read_witness(&self.witness)
     }
 
-    fn set_witness(&self, flush: u64) {
-        let mut bytes = [0; 12];
-        bytes[..8].copy_from_slice(&flush.to_le_bytes());
-        bytes[8..].copy_from_slice(&crc32c::crc32c(&flush.to_le_bytes()).to_le_bytes());
+    fn set_witness(&self, witness: Witness) {
+        let mut bytes = [0; WITNESS];
+        bytes[..8].copy_from_slice(&witness.flush.to_le_bytes());
+        bytes[8..16].copy_from_slice(&witness.base.to_le_bytes());
+        let sum = crc32c::crc32c(&bytes[..16]);
+        bytes[16..].copy_from_slice(&sum.to_le_bytes());
         // Losing it only loses a check.
         let _ = self.witness.write_all_at(&bytes, 0);
     }
@@ -283,6 +281,23 @@ impl Store for SledStore {
 
     fn path(&self) -> PathBuf {
         self.dir.clone()
+    }
+}
+
+/// Two numbers and a checksum.
+const WITNESS: usize = 20;
+
+fn read_witness(file: &File) -> Witness {
+    let mut bytes = [0; WITNESS];
+    let read = file.read_exact_at(&mut bytes, 0).is_ok();
+    let number = |at: usize| bytes[at..at + 8].iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    // Torn or never written: it bears no witness.
+    if !read || crc32c::crc32c(&bytes[..16]).to_le_bytes() != bytes[16..] {
+        return Witness::default();
+    }
+    Witness {
+        flush: number(0),
+        base: number(8),
     }
 }
 
