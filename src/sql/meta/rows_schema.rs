@@ -50,14 +50,15 @@ pub fn rows(table: &str, provider: &dyn Provider) -> Option<Vec<Row>> {
     Some(out)
 }
 
-/// The users' databases and the system's, each name once.
+/// The users' databases and those of the system's that dumping tools know to leave out (`mysql` and `starling` can be read, but
+/// are not listed: a dump of all databases would otherwise try to make them).
 fn databases(catalog: &Catalog) -> Vec<Arc<Database>> {
     let mut all: Vec<Arc<Database>> = catalog
         .databases
         .values()
         .filter(|d| !define::is_system(&d.name))
         .cloned()
-        .chain(define::system_databases().cloned())
+        .chain(define::system_databases().filter(|d| d.name.ends_with("_schema")).cloned())
         .collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     all

@@ -345,10 +345,8 @@ fn fixed(show: &Show, scope: &ShowScope<'_>) -> Result<Option<Rows>> {
             vec![column("Database", 64), column("Table", 64), number("In_use"), number("Name_locked")],
             Vec::new(),
         ),
-        ShowKind::BinaryLogs | ShowKind::BinaryLogStatus => {
-            return Err(SqlError::new(1381, "You are not using binary logging"));
-        }
-        ShowKind::ReplicaStatus | ShowKind::Replicas | ShowKind::Profiles => nothing(&show.kind),
+        ShowKind::BinaryLogs => return Err(SqlError::new(1381, "You are not using binary logging")),
+        ShowKind::BinaryLogStatus | ShowKind::ReplicaStatus | ShowKind::Replicas | ShowKind::Profiles => nothing(&show.kind),
         _ => return Ok(None),
     }))
 }
@@ -366,6 +364,13 @@ fn missing(kind: &str, name: &str) -> SqlError {
 fn nothing(kind: &ShowKind) -> Rows {
     let columns = match kind {
         ShowKind::Profiles => vec![number("Query_ID"), number("Duration"), column("Query", 300)],
+        ShowKind::BinaryLogStatus => vec![
+            column("File", 255),
+            number("Position"),
+            column("Binlog_Do_DB", 255),
+            column("Binlog_Ignore_DB", 255),
+            column("Executed_Gtid_Set", 255),
+        ],
         ShowKind::Replicas => vec![
             number("Server_Id"),
             column("Host", 60),

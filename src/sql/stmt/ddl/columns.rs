@@ -9,6 +9,7 @@ use super::Build;
 use super::constant;
 use super::types::column_type;
 use crate::sql::ast::{ColumnDef, ColumnOption, Expr, KeyKind, Literal, UnaryOp};
+use crate::sql::bind::Binder;
 use crate::sql::error::{Result, SqlError};
 
 /// A column and what its definition says about the table.
@@ -173,6 +174,7 @@ pub fn primary_null() -> SqlError {
 /// DEFAULT …, checked against the column's type.
 pub fn default_value(build: &Build<'_>, column: &Column, expr: &Expr, parenthesized: bool, text: String) -> Result<DefaultValue> {
     if parenthesized {
+        check_expression(build, expr)?;
         return Ok(DefaultValue::Expr(text));
     }
     let (negative, literal) = match expr {
@@ -217,6 +219,15 @@ pub fn default_value(build: &Build<'_>, column: &Column, expr: &Expr, parenthesi
         ));
     }
     constant::default_text(column, literal, negative, build.scope().mode)
+}
+
+/// An expression default must mean something now, and without a row: it is run before the row is there.
+fn check_expression(build: &Build<'_>, expr: &Expr) -> Result<()> {
+    match Binder::new(build.scope()).expr(expr, "default value expression") {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == 1054 => Err(SqlError::unsupported("DEFAULT (expression over other columns)")),
+        Err(error) => Err(error),
+    }
 }
 
 /// Types that take no constant default, and no key without a prefix length.

@@ -156,6 +156,8 @@ fn mistakes_in_create_table_have_mysqls_codes() {
         ("create table u (a date default '2020-02-31')", 1067),
         ("create table u (a datetime(3) default now())", 1067),
         ("create table u (a text default 'x')", 1101),
+        ("create table u (a int, b int default (a + 1))", 1235),
+        ("create table u (a int default (nonsense(1)))", 1305),
         ("create table u (a text, key (a))", 1170),
         ("create table u (a json, key (a))", 3152),
         ("create table u (a int, key (a(3)))", 1089),

@@ -204,6 +204,6 @@ fn every_show_of_a_table_binds() {
         run(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
     }
     assert_eq!(run("show warnings").unwrap()[1], "Note|1051|Unknown table 'x'");
-    assert_eq!(run("show master status").unwrap_err().code, 1381);
+    assert_eq!(run("show binary logs").unwrap_err().code, 1381);
     assert_eq!(run("show create view users").unwrap_err().code, 1347);
 }
