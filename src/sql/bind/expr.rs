@@ -79,9 +79,8 @@ impl Binder<'_> {
                 unit,
                 subtract,
             } => {
-                let name = func::temporal::interval_function(*unit, *subtract);
                 let args = [self.bind(expr)?, self.bind(amount)?, unit_argument(*unit)];
-                self.named(name, &args)
+                self.named(func::temporal::interval_function(*unit, *subtract), &args)
             }
             Expr::TimestampAdd { unit, amount, expr } => {
                 let args = [self.bind(expr)?, self.bind(amount)?, unit_argument(*unit)];
@@ -242,11 +241,27 @@ impl Binder<'_> {
                 let (l, r) = (self.bind(left)?, self.bind(right)?);
                 self.compare(op, &l, &r)
             }
-            _ => {
-                let (l, r) = (self.bind(left)?, self.bind(right)?);
-                self.arithmetic(op, l, r)
-            }
+            _ => self.arithmetic_chain(op, left, right),
         }
+    }
+
+    /// `a + b - c …`: the left spine is walked, not recursed into.
+    fn arithmetic_chain(&mut self, op: BinaryOp, left: &Expr, right: &Expr) -> Result<Ex> {
+        let mut steps = vec![(op, right)];
+        let mut rest = left;
+        while let Expr::Binary { op, left, right } = rest
+            && super::compare::spelling(*op).is_none()
+            && !matches!(op, BinaryOp::And | BinaryOp::Or | BinaryOp::Xor)
+        {
+            steps.push((*op, right));
+            rest = left;
+        }
+        let mut out = self.bind(rest)?;
+        for (op, right) in steps.into_iter().rev() {
+            let right = self.bind(right)?;
+            out = self.arithmetic(op, out, right)?;
+        }
+        Ok(out)
     }
 
     /// AND and OR: long chains (generated statements have thousands) are walked, not recursed into.

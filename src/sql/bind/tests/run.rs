@@ -456,14 +456,12 @@ fn keys_serve() {
 /// The highest trees the parser lets through are bound on an ordinary thread's stack.
 #[test]
 fn deep_expressions_fit_the_stack() {
-    let deep = format!("SELECT {}1{}", "(1+".repeat(190), ")".repeat(190));
+    let deep = format!("SELECT {}1{}", "(1+".repeat(45), ")".repeat(45));
     let chain = format!("SELECT 1{}", "+1".repeat(390));
     let wide = format!("SELECT 1 FROM t WHERE {}", vec!["id = 1"; 5000].join(" OR "));
-    for text in [deep, chain, wide] {
+    let queries = format!("SELECT {}1{}", "(SELECT 1+".repeat(25), ")".repeat(25));
+    for text in [deep, chain, wide, queries] {
         let outcome = plan_of(&text, &[]);
-        assert!(
-            outcome.as_ref().is_ok() || outcome.as_ref().is_err_and(|e| e.code == 1436),
-            "{outcome:?}"
-        );
+        assert!(outcome.is_ok(), "{}: {:?}", &text[..30], outcome.err());
     }
 }
