@@ -136,6 +136,7 @@ pub(crate) fn default_collation(charset: &str) -> &'static str {
 pub(crate) fn fits(code: &Code, ty: &Ty, equality: bool) -> bool {
     let literal = match code {
         Code::Sql(_) => return false,
+        Code::Param(_) if form(ty) == Form::DateTime && flexible(ty) => return false,
         Code::Param(_) => {
             return form(ty) != Form::Json
                 && form(ty) != Form::Null
@@ -147,6 +148,7 @@ pub(crate) fn fits(code: &Code, ty: &Ty, equality: bool) -> bool {
     let bytes = matches!(literal, Literal::Hex { .. } | Literal::Bits { .. });
     match form(ty) {
         Form::Int | Form::Unsigned | Form::Real | Form::Decimal => true,
+        Form::DateTime if flexible(ty) => false,
         Form::Date | Form::DateTime | Form::Time => !bytes && !matches!(literal, Literal::Float(_) | Literal::Bool(_)),
         // Byte strings compare as bytes, not by the column's collation.
         Form::Text => textual && !matches!(literal, Literal::String { charset: Some(_), .. }),
@@ -158,6 +160,11 @@ pub(crate) fn fits(code: &Code, ty: &Ty, equality: bool) -> bool {
         },
         Form::Json | Form::Null => false,
     }
+}
+
+/// A computed DATETIME has a fraction only where there is one: what compares with it is brought to six digits first.
+fn flexible(ty: &Ty) -> bool {
+    ty.ty.decimals.is_some_and(|d| d > 6)
 }
 
 /// The type of a conversion's result keeps how strongly its collation holds.
