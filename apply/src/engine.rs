@@ -280,7 +280,7 @@ impl Engine {
             job,
             result: None,
             reply,
-            deadline: Some(Instant::now() + Duration::from_millis(wait_ms)),
+            deadline: deadline(wait_ms),
             _ticket: Some(ticket),
         })));
         Ok(answer)
@@ -296,7 +296,7 @@ impl Engine {
     /// An explicit transaction that writes: takes the lanes of `dbs` (lower-case names; taken in name order) and holds them
     /// until commit or rollback (dropped: rolled back). Its connection has all databases attached under their names.
     pub fn begin(&self, dbs: &[String], wait_ms: u64) -> impl Future<Output = Result<Interactive, WriteError<()>>> + Send + use<> {
-        let deadline = Instant::now() + Duration::from_millis(wait_ms);
+        let deadline = deadline(wait_ms);
         let mut names = dbs.to_vec();
         names.sort_unstable();
         names.dedup();
@@ -383,6 +383,8 @@ impl Engine {
         for lane in self.core.lanes().values() {
             lane.stop(Failure::Closed);
         }
+        // Whoever still changes files from outside of the lanes ends first.
+        let _ddl = self.core.ddl.lock();
         let _intake = self.core.intake.lock();
         checkpoint::close_files(&self.core);
     }
@@ -395,6 +397,11 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// `None`: longer than any clock runs.
+pub(crate) fn deadline(wait_ms: u64) -> Option<Instant> {
+    Instant::now().checked_add(Duration::from_millis(wait_ms))
 }
 
 fn start_upkeep(core: &Arc<Core>, kicks: Receiver<()>) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {

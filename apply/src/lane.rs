@@ -90,6 +90,10 @@ impl Try<'_> {
     pub fn reads(&mut self, dbs: &[&str]) -> rusqlite::Result<()> {
         self.bench.pin(self.connection, dbs)
     }
+    /// `foreign_key_checks` of the session; on at the start of every job.
+    pub fn set_foreign_keys(&mut self, on: bool) -> rusqlite::Result<()> {
+        self.bench.set_foreign_keys(self.connection, on)
+    }
     /// Runs `f` inside a savepoint; on `Err` its SQLite effects and its captured changes are undone together.
     pub fn savepoint<T, E>(&mut self, f: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let position: Position = self.bench.capture.position();

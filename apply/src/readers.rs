@@ -14,7 +14,7 @@ use crate::engine::files::{self, Attached, Files};
 use crate::engine::{ApplyError, Role};
 
 /// Idle readers kept; those beyond are closed on return.
-const IDLE_READERS: usize = 32;
+const IDLE_READERS: usize = 16;
 
 /// Orders commits and snapshots. A commit of one database holds the shared side; a commit of several, and the opening of a
 /// snapshot over several, the exclusive one, for as long as SQLite takes to switch.

@@ -22,8 +22,8 @@ use crate::schema::SchemaChange;
 pub(crate) type Check<'c, E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + 'c>;
 
 pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
-    let deadline = Instant::now() + Duration::from_millis(wait_ms);
-    let Some(_ddl) = core.ddl.try_lock_until(deadline) else {
+    let deadline = super::deadline(wait_ms);
+    let Some(_ddl) = core.ddl.try_lock_for(Duration::from_millis(wait_ms)) else {
         return Err(WriteError::Timeout);
     };
     let parked = match db {
@@ -56,9 +56,9 @@ pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: 
     })
 }
 
-fn hold(core: &Core, name: &str, deadline: Instant) -> Result<Parked, Failure> {
+fn hold(core: &Core, name: &str, deadline: Option<Instant>) -> Result<Parked, Failure> {
     let lane = core.lane(name).ok_or(Failure::NoDatabase)?;
-    let (parked, answer) = park(&lane, Some(deadline));
+    let (parked, answer) = park(&lane, deadline);
     answer.blocking_recv().unwrap_or(Err(Failure::NoDatabase))?;
     core.catch_up(&lane)?;
     Ok(parked)

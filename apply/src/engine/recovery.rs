@@ -27,9 +27,10 @@ use crate::schema::SchemaChange;
 
 /// Replayed changes are committed in pieces of that many bytes.
 const REPLAY_BYTES: usize = 8 << 20;
-/// Entries decoded ahead of the replay: batches, and entries in each.
-const AHEAD: usize = 8;
+/// Entries decoded ahead of the replay: batches, and entries and bytes in each.
+const AHEAD: usize = 4;
 const AHEAD_ENTRIES: usize = 512;
+const AHEAD_BYTES: usize = 2 << 20;
 
 /// A database while it is being recovered.
 pub(crate) struct Recovered {
@@ -189,11 +190,15 @@ impl Recovery<'_> {
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 let mut batch = Vec::with_capacity(AHEAD_ENTRIES);
+                let mut bytes = 0;
                 for entry in scan {
-                    let last = entry.is_err();
+                    bytes += entry.as_ref().map_or(AHEAD_BYTES, |e| e.weight());
                     batch.push(entry);
-                    if (batch.len() == AHEAD_ENTRIES || last) && batches.send(std::mem::take(&mut batch)).is_err() {
-                        return;
+                    if batch.len() == AHEAD_ENTRIES || bytes >= AHEAD_BYTES {
+                        bytes = 0;
+                        if batches.send(std::mem::take(&mut batch)).is_err() {
+                            return;
+                        }
                     }
                 }
                 // The receiver left early only after an error of its own.

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 use starling_log::{Changes, Entry, VersionVector};
 
@@ -47,6 +48,7 @@ pub(crate) struct Bench {
     pinned: Vec<String>,
     /// SQLite refused something between statements: the job cannot be kept.
     spoilt: Option<String>,
+    unchecked: bool,
 }
 
 pub(crate) struct Desk {
@@ -68,6 +70,15 @@ pub(crate) enum Ran {
 impl Bench {
     pub fn spoil(&mut self, error: &rusqlite::Error) {
         self.spoilt.get_or_insert_with(|| error.to_string());
+    }
+
+    /// Changing it makes SQLite prepare every statement again, so it is touched only where it differs.
+    pub fn set_foreign_keys(&mut self, conn: &Connection, on: bool) -> rusqlite::Result<()> {
+        if self.unchecked == on {
+            conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, on)?;
+            self.unchecked = !on;
+        }
+        Ok(())
     }
 
     pub fn pin(&mut self, conn: &Connection, dbs: &[&str]) -> rusqlite::Result<()> {
@@ -131,6 +142,7 @@ impl Desk {
                 folds: Vec::new(),
                 pinned: Vec::new(),
                 spoilt: None,
+                unchecked: false,
             },
             catalog: Arc::default(),
         })
@@ -205,6 +217,9 @@ impl Desk {
             bench: &mut self.bench,
         };
         let ok = work.run(&mut t);
+        if let Err(error) = self.bench.set_foreign_keys(&self.conn, true) {
+            self.bench.spoil(&error);
+        }
         if self.conn.is_autocommit() {
             return Ok(Ran::Lost);
         }

@@ -38,19 +38,19 @@ pub struct Interactive {
 }
 
 /// Takes `lanes` in their order (by name) until `deadline`.
-pub(crate) async fn begin(lanes: Vec<Arc<Lane>>, deadline: Instant) -> Result<Interactive, Failure> {
+pub(crate) async fn begin(lanes: Vec<Arc<Lane>>, deadline: Option<Instant>) -> Result<Interactive, Failure> {
     let (first, others) = lanes.split_first().ok_or(Failure::NoDatabase)?;
     let (acts, until) = unbounded();
     let (granted, answer) = oneshot::channel();
     first.send(Command::Begin(Claim {
         until,
         granted,
-        deadline: Some(deadline),
+        deadline,
     }));
     answer.await.unwrap_or(Err(Failure::NoDatabase))?;
     let mut held = Vec::with_capacity(others.len());
     for lane in others {
-        let (parked, answer) = park(lane, Some(deadline));
+        let (parked, answer) = park(lane, deadline);
         answer.await.unwrap_or(Err(Failure::NoDatabase))?;
         held.push(parked);
     }

@@ -162,6 +162,18 @@ fn cascades_are_captured_but_not_counted() {
     });
     node.create_table("d", child);
     node.exec("d", "INSERT INTO d.t VALUES(1,'a'); INSERT INTO d.child VALUES(10,1),(11,1)");
+    let orphan = |t: &mut starling_apply::lane::Try<'_>| run(t, "INSERT INTO d.child VALUES(12, 99)");
+    assert!(node.write("d", Box::new(orphan)).is_err());
+    let unchecked = node.write(
+        "d",
+        Box::new(move |t| {
+            t.set_foreign_keys(false).map_err(|e| e.to_string())?;
+            orphan(t)
+        }),
+    );
+    assert_eq!(unchecked.unwrap().0, 1);
+    assert!(node.write("d", Box::new(|t| run(t, "INSERT INTO d.child VALUES(13, 99)"))).is_err(), "checked again");
+    node.exec("d", "DELETE FROM d.child WHERE id = 12");
     assert_eq!(counts(&node, "DELETE FROM d.t").deleted, 1);
     assert_eq!(newest(&node).len(), 3);
     let node = node.restart_after(|dir| std::fs::remove_file(dir.join("d.db")).unwrap());
