@@ -276,7 +276,7 @@ impl Frames {
     /// The next frame; `None`: the stream was cut.
     pub async fn next(&mut self) -> Result<Option<Frame>, CallError> {
         loop {
-            let frame = self.decoder.next().map_err(|source| CallError::Frame {
+            let frame = self.decoder.take().map_err(|source| CallError::Frame {
                 addr: self.addr.clone(),
                 source,
             })?;

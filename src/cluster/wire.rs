@@ -142,7 +142,7 @@ impl Decoder {
     }
 
     /// The next whole frame; `None`: more bytes are needed. After an error the stream is of no more use.
-    pub fn next(&mut self) -> Result<Option<Frame>, WireError> {
+    pub fn take(&mut self) -> Result<Option<Frame>, WireError> {
         if self.buffer.len() < HEAD {
             return Ok(None);
         }
@@ -207,7 +207,7 @@ mod tests {
 
     fn all(decoder: &mut Decoder) -> Result<Vec<Frame>, WireError> {
         let mut frames = Vec::new();
-        while let Some(frame) = decoder.next()? {
+        while let Some(frame) = decoder.take()? {
             frames.push(frame);
         }
         Ok(frames)
@@ -249,7 +249,7 @@ mod tests {
             let mut decoder = Decoder::new(KEY);
             decoder.push(&bad);
             // A longer length only waits for more; every other change is an error.
-            assert!(!matches!(decoder.next(), Ok(Some(_))), "byte {at}");
+            assert!(!matches!(decoder.take(), Ok(Some(_))), "byte {at}");
         }
     }
 
@@ -263,21 +263,21 @@ mod tests {
         let mut decoder = Decoder::new(KEY);
         decoder.push(&first);
         decoder.push(&first);
-        assert!(decoder.next().unwrap().is_some());
-        assert_eq!(decoder.next(), Err(WireError::Mac));
+        assert!(decoder.take().unwrap().is_some());
+        assert_eq!(decoder.take(), Err(WireError::Mac));
         let mut decoder = Decoder::new(KEY);
         decoder.push(&second);
-        assert_eq!(decoder.next(), Err(WireError::Mac));
+        assert_eq!(decoder.take(), Err(WireError::Mac));
         let mut decoder = Decoder::new([8; 32]);
         decoder.push(&first);
-        assert_eq!(decoder.next(), Err(WireError::Mac));
+        assert_eq!(decoder.take(), Err(WireError::Mac));
     }
 
     #[test]
     fn a_huge_length_is_refused_before_it_is_allocated() {
         let mut decoder = Decoder::new(KEY);
         decoder.push(&[0xff, 0xff, 0xff, 0xff, 1, 0]);
-        assert!(matches!(decoder.next(), Err(WireError::TooLarge(_))));
+        assert!(matches!(decoder.take(), Err(WireError::TooLarge(_))));
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn text(out: &mut Vec<u8>, ty: Option<&ColumnType>, bytes: &[u8]) {
 }
 
 fn blob(out: &mut Vec<u8>, ty: Option<&ColumnType>, bytes: &[u8]) {
-    if ty.is_some_and(|t| t.base == BaseType::Vector) && bytes.len() % 4 == 0 {
+    if ty.is_some_and(|t| t.base == BaseType::Vector) && bytes.len().is_multiple_of(4) {
         out.push(b'[');
         for (i, four) in bytes.chunks_exact(4).enumerate() {
             if i > 0 {
