@@ -82,10 +82,10 @@ impl Binder<'_> {
 
     /// The expression in the canonical form of its own type; TIMESTAMP stays in UTC.
     pub(crate) fn stored(&mut self, ex: &Ex) -> (String, Ty) {
-        if let Code::Literal { value, slot } = &ex.code {
-            if literal_type(value, self.scope.collation).1 {
-                self.pin(*slot);
-            }
+        if let Code::Literal { value, slot } = &ex.code
+            && literal_type(value, self.scope.collation).1
+        {
+            self.pin(*slot);
         }
         (self.constant(&ex.code, &ex.ty, How::Cast), ex.ty.clone())
     }

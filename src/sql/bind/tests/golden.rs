@@ -174,7 +174,7 @@ fn columns_are_described() {
 fn invisible_tables_names_do_not_mix() {
     check(&[(
         "SELECT (SELECT name FROM u WHERE u.id = t.id) n FROM t",
-        concat!(r#"SELECT (SELECT "u"."name" FROM "shop"."u" WHERE ("u"."id" = "t"."id")) FROM "shop"."t""#),
+        r#"SELECT (SELECT "u"."name" FROM "shop"."u" WHERE ("u"."id" = "t"."id")) FROM "shop"."t""#,
     )]);
 }
 
