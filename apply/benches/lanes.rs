@@ -88,10 +88,10 @@ fn prepare(engine: &Engine) {
         collation: "utf8mb4_0900_ai_ci".into(),
     };
     engine.alter::<()>(None, 1_000, Box::new(|_| Ok(Some(create)))).expect("database");
-    let table = SchemaChange::CreateTable {
-        table: Box::new(sbtest()),
-    };
-    engine.alter::<()>(Some("bench"), 1_000, Box::new(|_| Ok(Some(table)))).expect("table");
+    let table = SchemaChange::CreateTable { table: Box::new(sbtest()) };
+    engine
+        .alter::<()>(Some("bench"), 1_000, Box::new(|_| Ok(Some(table))))
+        .expect("table");
 }
 
 const C: &str = "68487932199-96439406143-93774651418-41631865787-96406072701-20604855487-25459966574-28203206787-41238978918-19503783441";
@@ -102,7 +102,12 @@ fn insert(t: &mut starling_apply::lane::Try<'_>, id: u64) -> rusqlite::Result<us
     let mut statement = t
         .connection
         .prepare_cached("INSERT INTO \"bench\".\"sbtest\"(id, k, c, pad) VALUES(?1, ?2, ?3, ?4)")?;
-    statement.execute(rusqlite::params![id.cast_signed(), (id.wrapping_mul(2_654_435_761) % 100_000).cast_signed(), C, PAD])
+    statement.execute(rusqlite::params![
+        id.cast_signed(),
+        (id.wrapping_mul(2_654_435_761) % 100_000).cast_signed(),
+        C,
+        PAD
+    ])
 }
 
 fn inserts(engine: &Arc<Engine>, threads: usize, time: Duration) {

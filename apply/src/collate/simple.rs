@@ -4,7 +4,6 @@
 
 use std::cmp::Ordering;
 
-use icu_normalizer::DecomposingNormalizer;
 use icu_normalizer::properties::{CanonicalDecomposition, Decomposed};
 
 pub fn compare(weight: fn(char) -> u32, left: &str, right: &str) -> Ordering {
@@ -104,9 +103,4 @@ pub fn latin1_general(c: char) -> u32 {
 /// `ascii_general_ci`
 pub fn ascii(c: char) -> u32 {
     u32::from(c.to_ascii_uppercase()).min(0xFFFF)
-}
-
-/// Text with accents taken off and letters composed as NFD has them, for tests of other rooms.
-pub fn decomposed(text: &str) -> String {
-    DecomposingNormalizer::new_nfd().normalize(text).into_owned()
 }

@@ -42,11 +42,7 @@ pub(crate) async fn begin(lanes: Vec<Arc<Lane>>, deadline: Option<Instant>) -> R
     let (first, others) = lanes.split_first().ok_or(Failure::NoDatabase)?;
     let (acts, until) = unbounded();
     let (granted, answer) = oneshot::channel();
-    first.send(Command::Begin(Claim {
-        until,
-        granted,
-        deadline,
-    }));
+    first.send(Command::Begin(Claim { until, granted, deadline }));
     answer.await.unwrap_or(Err(Failure::NoDatabase))?;
     let mut held = Vec::with_capacity(others.len());
     for lane in others {

@@ -172,7 +172,10 @@ fn cascades_are_captured_but_not_counted() {
         }),
     );
     assert_eq!(unchecked.unwrap().0, 1);
-    assert!(node.write("d", Box::new(|t| run(t, "INSERT INTO d.child VALUES(13, 99)"))).is_err(), "checked again");
+    assert!(
+        node.write("d", Box::new(|t| run(t, "INSERT INTO d.child VALUES(13, 99)"))).is_err(),
+        "checked again"
+    );
     node.exec("d", "DELETE FROM d.child WHERE id = 12");
     assert_eq!(counts(&node, "DELETE FROM d.t").deleted, 1);
     assert_eq!(newest(&node).len(), 3);

@@ -107,6 +107,9 @@ pub enum Extra {
 /// Any number of arguments.
 pub const MANY: u8 = u8::MAX;
 
+/// Writes a call: arguments (converted), their original types, the result's type.
+pub type Custom = fn(&[String], &[Ty], &Ty) -> String;
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Function {
@@ -125,8 +128,8 @@ pub struct Function {
     pub extra: Extra,
     pub deterministic: bool,
     pub class: Class,
-    /// Where the SQLite text is more than a plain call: arguments (converted), their original types, the result's type.
-    pub custom: Option<fn(&[String], &[Ty], &Ty) -> String>,
+    /// Where the SQLite text is more than a plain call.
+    pub custom: Option<Custom>,
 }
 
 impl Function {
@@ -169,7 +172,7 @@ impl Function {
         self.class = class;
         self
     }
-    const fn custom(mut self, custom: fn(&[String], &[Ty], &Ty) -> String) -> Function {
+    const fn custom(mut self, custom: Custom) -> Function {
         self.custom = Some(custom);
         self
     }

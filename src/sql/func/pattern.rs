@@ -246,7 +246,7 @@ fn search(args: &Args<'_, '_>, position: Option<i64>, occurrence: Option<i64>) -
 }
 
 /// An argument that is there (the collation, last, does not count).
-fn given<'a>(args: &'a Args<'_, '_>, index: usize) -> Option<usize> {
+fn given(args: &Args<'_, '_>, index: usize) -> Option<usize> {
     (index + 1 < args.len()).then_some(index)
 }
 

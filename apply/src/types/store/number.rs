@@ -265,14 +265,20 @@ fn is_canonical(text: &[u8], precision: u32, scale: u32, unsigned: bool) -> bool
     };
     let point_right = scale == 0 || digits.get(whole) == Some(&b'.');
     let room = precision as usize - scale.min(precision as usize);
-    let shape = whole >= 1
-        && point_right
-        && (whole <= room || (whole == 1 && digits[0] == b'0'))
-        && (whole == 1 || digits[0] != b'0')
-        && digits
-            .iter()
-            .enumerate()
-            .all(|(i, b)| b.is_ascii_digit() || (i == whole && scale > 0));
+    let digits_only = digits
+        .iter()
+        .enumerate()
+        .all(|(i, b)| b.is_ascii_digit() || (i == whole && scale > 0));
+    if whole == 0 || !point_right || !digits_only {
+        return false;
+    }
+    // "0.50" has no digit before the point as DECIMAL counts, "00.50" is not canonical
+    let leading_zero = digits[0] == b'0';
+    let shape = if whole == 1 {
+        leading_zero || room >= 1
+    } else {
+        whole <= room && !leading_zero
+    };
     // "-0.00" is no canonical zero
     shape && (digits.len() == text.len() || digits.iter().any(|b| matches!(b, b'1'..=b'9')))
 }

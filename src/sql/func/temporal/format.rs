@@ -41,15 +41,19 @@ fn time_format(args: &Args<'_, '_>) -> Outcome {
         micros: (total % MICROS) as u32,
         ..DateTime::default()
     };
-    expand(&pattern, |spec, out| match spec {
-        'H' => Some(out.push_str(&format!("{sign}{hours:02}"))),
-        'k' => Some(out.push_str(&format!("{sign}{hours}"))),
-        'T' => Some(out.push_str(&format!("{sign}{hours:02}:{:02}:{:02}", clock.minute, clock.second))),
-        'h' | 'I' | 'i' | 'l' | 'p' | 'r' | 'S' | 's' | 'f' => of_date(spec, &clock, out),
-        'd' | 'm' | 'y' => Some(out.push_str("00")),
-        'Y' => Some(out.push_str("0000")),
-        'c' | 'e' => Some(out.push('0')),
-        _ => None,
+    expand(&pattern, |spec, out| {
+        let piece = match spec {
+            'H' => format!("{sign}{hours:02}"),
+            'k' => format!("{sign}{hours}"),
+            'T' => format!("{sign}{hours:02}:{:02}:{:02}", clock.minute, clock.second),
+            'h' | 'I' | 'i' | 'l' | 'p' | 'r' | 'S' | 's' | 'f' => return of_date(spec, &clock, out),
+            'd' | 'm' | 'y' => "00".to_string(),
+            'Y' => "0000".to_string(),
+            'c' | 'e' => "0".to_string(),
+            _ => return None,
+        };
+        out.push_str(&piece);
+        Some(())
     })
 }
 

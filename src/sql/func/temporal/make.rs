@@ -120,10 +120,11 @@ fn unix_timestamp(args: &Args<'_, '_>) -> Outcome {
     if !(0..=UNIX_MAX_SECONDS).contains(&micros.div_euclid(MICROS)) {
         return zero();
     }
-    // a scale of 6 stands for text too, whose fraction shows only if there is one
-    if scale == 0 || (scale == 6 && !given.contains(&b'.')) {
+    if scale == 0 {
         return int(micros / MICROS);
     }
+    // a scale of 6 stands for text too, whose fraction shows only if there is one
+    let scale = if scale == 6 && !given.contains(&b'.') { 0 } else { scale };
     decimal_value(Decimal::small(micros.into(), 6).truncate(scale))
 }
 
