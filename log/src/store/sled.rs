@@ -26,7 +26,7 @@ const WRITE_FACTOR: u64 = 2;
 
 /// sled takes back half-empty parts of its file only in this thread of its own, one of 512 KiB each time (its `flush` there is
 /// no flush that anything waits for). Without it pages that never change keep the space around them for ever.
-const TIDY_EVERY_MS: u64 = 100;
+const TIDY_EVERY_MS: u64 = 50;
 
 const FORMAT_FILE: &str = "FORMAT";
 const LOCK_FILE: &str = "lock";
