@@ -81,7 +81,7 @@ fn a_segment_that_begins_below_is_cut() {
     let (_, to) = sim();
     let entries = from.read(1, 1, usize::MAX).unwrap();
     let (_, middle) = sim();
-    middle.ingest(&[whole.clone()]).unwrap();
+    middle.ingest(std::slice::from_ref(&whole)).unwrap();
     assert_eq!(middle.read(1, 16, usize::MAX).unwrap(), entries[15..]);
     to.ingest(&[cut(&from, 15)]).unwrap();
     assert_eq!(to.held().get(1), 15);

@@ -36,7 +36,7 @@ fn writer() {
                 std::io::stdout()
                     .write_all(format!("\nack {origin} {seq} {}\n", log.flush_number()).as_bytes())
                     .unwrap();
-                if origin == 1 && seq % 500 == 0 {
+                if origin == 1 && seq.is_multiple_of(500) {
                     log.prune(&VersionVector([(1, seq - 200), (2, seq / 2)].into())).unwrap();
                 }
             }
