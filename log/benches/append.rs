@@ -91,9 +91,11 @@ fn encoded_size() -> usize {
 
 type Flush = Box<dyn FnMut(&[Vec<u8>]) + Send>;
 
+type Slot = Arc<(Mutex<bool>, Condvar)>;
+
 #[derive(Default)]
 struct Waiting {
-    jobs: Vec<(Vec<u8>, Arc<(Mutex<bool>, Condvar)>)>,
+    jobs: Vec<(Vec<u8>, Slot)>,
     led: bool,
 }
 
