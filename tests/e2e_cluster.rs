@@ -372,3 +372,34 @@ fn a_daemon_says_when_it_is_up_and_when_not() {
     unsafe { libc::kill(pid, libc::SIGTERM) };
     until("the daemon has ended", || !pid_file.exists());
 }
+
+#[test]
+fn of_two_writes_of_a_row_the_later_wins_and_the_loser_says_so() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two"], under.path());
+    nodes[0].sql(SHOP);
+    fill(&nodes[0], 1, 2);
+    sees(&nodes[1], 1);
+    // Apart: two writes first, one writes later; then they meet.
+    assert!(nodes[0].term().success());
+    nodes[1].sql("UPDATE shop.items SET label = 'earlier' WHERE id = 1");
+    assert!(nodes[1].term().success());
+    nodes[0].start();
+    nodes[0].sql("UPDATE shop.items SET label = 'later' WHERE id = 1");
+    nodes[1].start();
+    for node in &nodes {
+        until("the later write is there", || {
+            node.sql("SELECT label FROM shop.items").trim() == "later"
+        });
+    }
+    until("both are at one position", || verify(&all(&nodes)).0 == 0);
+    let events = get(nodes[0].http, "/v1/changes?follow=false&tables=shop.items").unwrap().1;
+    let updates: Vec<(Value, Value)> = events
+        .lines()
+        .filter_map(|l| serde_json::from_str::<Value>(l).ok())
+        .filter(|e| e["op"] == "u")
+        .map(|e| (e["after"]["label"].clone(), e["superseded"].clone()))
+        .collect();
+    assert!(updates.contains(&("earlier".into(), true.into())), "{updates:?}");
+    assert!(updates.contains(&("later".into(), Value::Null)), "{updates:?}");
+}

@@ -1,14 +1,14 @@
 //! One entry as events: a line for each row change, or for a schema change.
 //!
 //! Promises: the cursor of an event points just behind it; rendering starts anywhere inside a transaction. Control entries (members,
-//! accounts) are no events: they hold what is nobody's business. Must not know: who reads.
+//! accounts) are no events: they hold what is nobody's business. A change that lost to a later stamp says so (`superseded`). Must not know: who reads.
 
 use std::io::Write;
 use std::sync::Arc;
 
 use starling_apply::catalog::Column;
 use starling_apply::{Catalog, ColumnType};
-use starling_log::{Body, ChangeRef, Changes, Cursor, Entry, Op, RowRef, Stamp, ValueRef, VersionVector};
+use starling_log::{Body, ChangeRef, Changes, Cursor, Entry, Op, Place, RowRef, Stamp, ValueRef, VersionVector};
 
 use super::names::{Filter, Names};
 use super::value;
@@ -72,6 +72,8 @@ pub struct Renderer<'a> {
     pub names: &'a Names,
     pub filter: &'a Filter,
     pub framing: Framing,
+    /// Did a change (of that database) lose to a later stamp?
+    pub lost: &'a dyn Fn(&str, Place, u32) -> bool,
 }
 
 /// Where rendering of an entry stopped.
@@ -123,6 +125,10 @@ impl Renderer<'_> {
             line.clear();
             self.head(&mut line, entry, &cursor, index, changes.count, op_text(change.op));
             row_change(&mut line, shape, &change);
+            if (self.lost)(&shape.db, entry.place, index) {
+                line.extend_from_slice(b",\"superseded\":true");
+            }
+            line.push(b'}');
             frame(out, self.framing, "change", &cursor, &line);
             budget.events -= 1;
         }
@@ -231,7 +237,6 @@ fn row_change(line: &mut Vec<u8>, shape: &Shape, change: &ChangeRef<'_>) {
             None => line.extend_from_slice(b"null"),
         }
     }
-    line.push(b'}');
 }
 
 fn image_object(line: &mut Vec<u8>, shape: &Shape, row: RowRef<'_>) {

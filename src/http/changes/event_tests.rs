@@ -94,6 +94,7 @@ fn lines(entry: &Entry, from: u32, filter: &str, budget: &mut Budget) -> (Vec<se
         names: &names,
         filter: &filter,
         framing: Framing::Lines,
+        lost: &|db, place, index| db == "shop" && place.seq == 6 && index == 1,
     };
     let mut before = VersionVector::new();
     before.advance(1, 5);
@@ -122,6 +123,8 @@ fn row_changes_by_name() {
     assert_eq!(events[1]["before"], serde_json::json!({"label": "a"}), "absent values stay away");
     assert_eq!(events[1]["key"], serde_json::json!({"id": 1}));
     assert_eq!(events[2]["after"], serde_json::Value::Null);
+    let superseded: Vec<bool> = events.iter().map(|e| e["superseded"] == true).collect();
+    assert_eq!(superseded, [false, true, false]);
     assert_eq!((&events[2]["db"], &events[2]["table"]), (&"shop".into(), &"Items".into()));
     assert_eq!(
         (&events[1]["index"], &events[1]["count"], &events[1]["seq"]),

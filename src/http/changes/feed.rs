@@ -10,6 +10,7 @@ use starling_apply::Engine;
 use starling_log::log::{ReadError, Scan};
 use starling_log::{Cursor, VersionVector};
 
+use super::conflicts::Conflicts;
 use super::event::{Budget, Framing, Renderer, Rest, Stop};
 use super::names::{Filter, Names};
 
@@ -76,7 +77,10 @@ impl Feed {
 
     /// The next piece. Reads the log: off the runtime's workers, unless little is to be read.
     pub fn step(&mut self, names: &Names) -> Result<Chunk, ReadError> {
-        let catalog = self.engine.catalog();
+        let engine = self.engine.clone();
+        let catalog = engine.catalog();
+        let conflicts = Conflicts::new(&engine);
+        let lost = |db: &str, place, index| conflicts.lost(db, place, index);
         let mut chunk = Chunk::default();
         let mut entries = 0;
         loop {
@@ -96,6 +100,7 @@ impl Feed {
                 names,
                 filter: &self.filter,
                 framing: self.framing,
+                lost: &lost,
             };
             let mut budget = Budget {
                 bytes: CHUNK_BYTES,

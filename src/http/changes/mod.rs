@@ -3,6 +3,7 @@
 //! Promises: see [`feed`]. A reader that stops reading stops the feed, nothing piles up; idle feeds send heartbeats; a cursor that
 //! reaches below what is kept gets 410 with the oldest one that is good. Must not know: how changes came to be.
 
+pub mod conflicts;
 pub mod event;
 pub mod feed;
 pub mod names;
