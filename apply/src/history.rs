@@ -237,11 +237,11 @@ impl Store {
         let rows = stmt.query_map(params![int(table), key], |r| stamp_at(r, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
-    /// Did anything later than `stamp` happen to the row?
-    pub fn touched_after(&self, conn: &Connection, table: u64, key: &Key, stamp: Stamp) -> Result<bool, FoldError> {
+    /// Did anything happen to the row at `stamp` or later? (An entry that is only coming has left no record at its own stamp.)
+    pub fn touched_since(&self, conn: &Connection, table: u64, key: &Key, stamp: Stamp) -> Result<bool, FoldError> {
         for name in ["history", "displaced"] {
             let sql = format!(
-                "SELECT 1 FROM {}.__starling_{name} WHERE tbl = ?1 AND key = ?2 AND (hlc, origin) > (?3, ?4) LIMIT 1",
+                "SELECT 1 FROM {}.__starling_{name} WHERE tbl = ?1 AND key = ?2 AND (hlc, origin) >= (?3, ?4) LIMIT 1",
                 self.schema
             );
             if conn

@@ -188,9 +188,8 @@ impl<'c, 'e> Writer<'c, 'e> {
             self.record(plan, &new_key, index, Kind::Came, new_raw)?;
         }
         self.raise(plan, change.table, &image);
-        // A row that moved brings all its unique values to the new key.
-        let bits = (new_key == old_key).then_some(bits);
-        self.uniques(plan, &new_key, &image, bits)
+        let moved = new_key != old_key;
+        self.uniques(plan, &new_key, &image, Some((bits, moved)))
     }
 
     fn delete(&mut self, plan: &Plan, index: u32, change: &ChangeRef<'_>) -> Result<bool, FoldError> {
@@ -233,17 +232,19 @@ impl<'c, 'e> Writer<'c, 'e> {
         }
     }
 
-    /// Records the unique values of a row just written. `bits`: an update's changed columns (values of other indexes are on
-    /// record). An index of which only some columns changed is read back: the others may differ from the author's image.
-    fn uniques(&mut self, plan: &Plan, key: &Key, image: &[ValueRef<'_>], bits: Option<&[u8]>) -> Result<bool, FoldError> {
+    /// Records the unique values of a row just written. `update`: the changed columns (values of other indexes are on record), and
+    /// whether the row came to a new key (then all of them are news). Where an update did not change every column of an
+    /// index the row is read back: the others may differ from the author's image.
+    fn uniques(&mut self, plan: &Plan, key: &Key, image: &[ValueRef<'_>], update: Option<(&[u8], bool)>) -> Result<bool, FoldError> {
         let (layout, mapping) = (&*plan.layout, &plan.mapping);
         if layout.uniques.is_empty() {
             return Ok(true);
         }
-        let changed = |at: usize| bits.is_none_or(|b| at >= layout.columns.len() || mapping.changed(at, b));
+        let changed = |at: usize| update.is_none_or(|(bits, _)| at >= layout.columns.len() || mapping.changed(at, bits));
+        let moved = update.is_some_and(|(_, moved)| moved);
         let mut whole: Option<Vec<Value>> = None;
         for unique in &layout.uniques {
-            if !unique.parts.iter().any(|p| changed(p.at)) {
+            if !moved && !unique.parts.iter().any(|p| changed(p.at)) {
                 continue;
             }
             let simple = unique.parts.iter().all(|p| p.at < layout.columns.len() && changed(p.at)) && mapping.plain;

@@ -336,7 +336,7 @@ impl Materializer {
             let table = layout.table.id;
             let touch = mapping.touch(layout, u32::try_from(index).unwrap_or(u32::MAX), &change);
             for (key, _) in touch.old.iter().chain(&touch.new) {
-                if self.store.touched_after(conn, table, key, entry.stamp)? {
+                if self.store.touched_since(conn, table, key, entry.stamp)? {
                     return Ok(false);
                 }
             }
@@ -364,7 +364,7 @@ impl Materializer {
                     continue;
                 }
                 for key in self.store.holders(conn, table, unique.id, &value)? {
-                    if self.store.touched_after(conn, table, &key, entry.stamp)? {
+                    if self.store.touched_since(conn, table, &key, entry.stamp)? {
                         return Ok(false);
                     }
                 }

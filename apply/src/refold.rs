@@ -234,7 +234,7 @@ impl<'a> Refold<'a> {
         for (index, value) in rows.held() {
             // A later entry outside might have displaced it, had it been there.
             for key in self.store.holders(self.conn, self.layout.table.id, index, &value)? {
-                if !self.lines.contains_key(&key) && self.store.touched_after(self.conn, self.layout.table.id, &key, from)? {
+                if !self.lines.contains_key(&key) && self.store.touched_since(self.conn, self.layout.table.id, &key, from)? {
                     more.insert(key, None);
                 }
             }
