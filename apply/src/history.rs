@@ -114,7 +114,7 @@ impl Store {
         Store {
             insert_record: format!(
                 "INSERT INTO {s}.__starling_history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO UPDATE SET idx = excluded.idx,
-                 kind = CASE WHEN kind = 1 AND excluded.kind = 2 THEN 1 ELSE excluded.kind END, raw = excluded.raw"
+                 kind = CASE WHEN kind IN (1, 5) AND excluded.kind = 2 THEN kind ELSE excluded.kind END, raw = excluded.raw"
             ),
             insert_unique: format!("INSERT OR IGNORE INTO {s}.__starling_unique VALUES (?1, ?2, ?3, ?4)"),
             schema: s,
