@@ -109,6 +109,7 @@ pub struct Inputs<'a> {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.server.tables.release(self.entry.id);
         self.server.registry.remove(self.entry.id);
     }
 }
@@ -302,6 +303,7 @@ impl Session {
     /// COM_RESET_CONNECTION: rolls back, forgets variables and prepared statements; also the first half of COM_CHANGE_USER.
     pub async fn reset(&mut self) {
         self.transaction.rollback().await;
+        self.server.tables.release(self.entry.id);
         self.vars = SessionVars::new(self.server.globals.clone());
         self.refresh();
         self.user_vars.clear();

@@ -7,6 +7,8 @@
 //! Interim rule until transactions are overlays: the first write takes the lanes of all databases (in name order, so that no two
 //! transactions wait for each other), and holds them until the end.
 
+pub mod tables;
+
 use std::sync::Arc;
 
 use starling_apply::Engine;

@@ -12,6 +12,8 @@ use crate::sql::plan::SelectPlan;
 use crate::sql::stmt::write::WritePlan;
 use crate::sql::vars::{Facts, Globals};
 
+use crate::txn::tables::TableLocks;
+
 use super::registry::Registry;
 
 /// What a cached plan is.
@@ -29,6 +31,8 @@ pub struct Server {
     pub registry: Registry,
     pub counters: Counters,
     pub started: Instant,
+    /// LOCK TABLES; shared with the jobs that ask it.
+    pub tables: Arc<TableLocks>,
 }
 
 /// Counted for SHOW STATUS and the metrics.
@@ -64,6 +68,7 @@ impl Server {
             registry: Registry::default(),
             counters: Counters::default(),
             started: Instant::now(),
+            tables: Arc::default(),
         })
     }
     /// Unique in the process, from 1.

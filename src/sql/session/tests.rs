@@ -248,3 +248,28 @@ async fn transactions_show_their_own_changes_first() {
     w.run("set autocommit = 1").await;
     assert_eq!(w.run("select count(*) from t").await, ["1"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn locked_tables_are_left_alone_by_others() {
+    let mut w = World::new().await;
+    let mut other = session(&w.server);
+    other.use_database("shop").unwrap();
+    w.run("create table t (id int primary key)").await;
+    w.run("create table u (id int primary key)").await;
+    w.run("lock tables t write").await;
+    w.run("insert into t values (1)").await;
+    assert_eq!(w.fails("insert into u values (1)").await, 1100);
+    let waiting = tokio::spawn(async move {
+        let mut record = Record::default();
+        other.query(b"insert into t values (2)", false, &mut record).await.unwrap();
+        other.query(b"lock tables t read", false, &mut record).await.unwrap();
+        assert_eq!(other.query(b"delete from t", false, &mut record).await.unwrap_err().code, 1099);
+        other.query(b"unlock tables", false, &mut record).await.unwrap();
+        record.lines
+    });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(w.run("select count(*) from t").await, ["1"]);
+    w.run("unlock tables").await;
+    assert_eq!(waiting.await.unwrap()[0], "ok 1 0");
+    assert_eq!(w.run("select count(*) from t").await, ["2"]);
+}

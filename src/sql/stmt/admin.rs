@@ -10,7 +10,7 @@ use crate::sql::session::{Counters, Inputs, Prepared, Session, args};
 use crate::sql::types::Ty;
 use crate::sql::vars::VarValue;
 
-use super::{assign, ddl, present, schema, select, transaction};
+use super::{assign, ddl, lock, present, schema, select, transaction};
 
 pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     // SHOW WARNINGS shows the statement before it.
@@ -65,8 +65,8 @@ async fn session_statement(
             kill(session, &id, *query)
         }
         Statement::Flush(what) => flush(what),
-        Statement::UnlockTables => Ok(Done::default()),
-        Statement::LockTables(_) => Err(SqlError::unsupported("LOCK TABLES")),
+        Statement::UnlockTables => lock::unlock(session).await,
+        Statement::LockTables(list) => lock::lock(session, list).await,
         Statement::Explain { .. } => Err(SqlError::unsupported("EXPLAIN")),
         Statement::TableMaintenance { verb, names } => present::maintenance(session, verb, names, inputs, sink).await,
         Statement::LoadData { .. } => Err(SqlError::unsupported("LOAD DATA")),

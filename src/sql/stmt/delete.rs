@@ -142,6 +142,12 @@ fn many(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<Writ
 }
 
 impl DeletePlan {
+    pub fn tables(&self) -> Vec<&Arc<Table>> {
+        match &self.way {
+            Way::Direct { table, .. } => vec![table],
+            Way::Chosen(targets) => targets.iter().map(|t| &t.table).collect(),
+        }
+    }
     pub fn args(&self) -> &[Arg] {
         &self.args
     }

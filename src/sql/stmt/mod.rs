@@ -11,6 +11,7 @@ pub mod delete;
 pub mod duplicate;
 pub mod insert;
 pub mod keys;
+pub mod lock;
 pub mod present;
 pub mod schema;
 pub mod select;

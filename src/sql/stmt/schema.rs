@@ -14,7 +14,7 @@ use crate::sql::session::{Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
 
 use super::ddl::{self, DdlScope, DdlStep, Piece};
-use super::{insert, transaction, write};
+use super::{insert, lock, transaction, write};
 
 pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     transaction::end(session).await?;
@@ -23,6 +23,9 @@ pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inpu
     let pieces = ddl::pieces(statement, session.database.as_deref())?;
     let mut affected = 0;
     for piece in &pieces {
+        if let Some(db) = &piece.db {
+            lock::before_alter(session, db).await?;
+        }
         let step = tokio::task::block_in_place(|| alter(session, text, piece, inputs))?;
         affected += step.affected;
         for (level, code, message) in step.warnings {

@@ -24,6 +24,7 @@ use crate::sql::session::{Inputs, Session, args};
 use crate::sql::types::Ty;
 use crate::txn::Source;
 
+use super::lock;
 use super::write::function_context;
 
 /// Runs `plan` and counts its rows. `locked`: FOR UPDATE and the like were honoured by taking the lanes.
@@ -41,6 +42,7 @@ pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs:
         rows: session.settings().sql_select_limit,
         millis: session.settings().max_execution_ms,
     };
+    lock::before_read(session, &dbs).await?;
     if locked || session.transaction.has_written() {
         let rows = run_on_lane(session, plan, values, sink).await?;
         return Ok(done(session, rows));

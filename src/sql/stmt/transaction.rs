@@ -37,6 +37,7 @@ pub fn open_implicitly(session: &mut Session) -> Result<()> {
 pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: bool) -> Result<Done> {
     Counters::add(&session.server.counters.begins);
     end(session).await?;
+    session.server.tables.release(session.connection_id());
     let options = options(session, read_only);
     session.transaction.begin(options);
     if snapshot {

@@ -222,6 +222,12 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
 }
 
 impl UpdatePlan {
+    pub fn tables(&self) -> Vec<&Arc<Table>> {
+        match &self.way {
+            Way::Direct { table, .. } => vec![table],
+            Way::Chosen(targets) => targets.iter().map(|t| &t.table).collect(),
+        }
+    }
     pub fn args(&self) -> &[Arg] {
         &self.args
     }

@@ -5,10 +5,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use starling_apply::lane::Try;
+use starling_apply::Table;
 use starling_log::Row;
 
 use crate::sql::error::{Result, SqlError};
@@ -17,9 +19,11 @@ use crate::sql::result::{Done, ResultColumn, Sink};
 use crate::sql::session::errors::{from_sqlite, from_write, read_only};
 use crate::sql::session::{Counters, Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
+use crate::txn::tables::TableLocks;
 
 use super::delete::DeletePlan;
 use super::insert::InsertPlan;
+use super::lock;
 use super::update::UpdatePlan;
 
 #[derive(Debug)]
@@ -57,6 +61,26 @@ impl WritePlan {
             WritePlan::Update(plan) => &plan.db,
             WritePlan::Delete(plan) => &plan.db,
         }
+    }
+    /// The tables it changes.
+    fn tables(&self) -> Vec<&Arc<Table>> {
+        match self {
+            WritePlan::Insert(plan) => vec![&plan.table],
+            WritePlan::Update(plan) => plan.tables(),
+            WritePlan::Delete(plan) => plan.tables(),
+        }
+    }
+    /// Asked on the lane: may it change them, or does LOCK TABLES of another session keep it waiting (`Ok(false)`)?
+    fn may_run(&self, locks: &TableLocks, session: u32) -> Result<bool> {
+        if locks.is_idle() {
+            return Ok(true);
+        }
+        for table in self.tables() {
+            if !lock::may_write(locks, session, table.id, &table.name)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
     fn returning(&self) -> Option<&Returning> {
         match self {
@@ -146,10 +170,39 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
         zero_is_value: session.settings().mode.no_auto_value_on_zero,
         foreign_keys: session.settings().foreign_key_checks,
     };
+    loop {
+        if let Some(outcome) = attempt(session, plan, write, settings, inputs).await? {
+            return conclude(session, write, outcome, sink);
+        }
+        // Under an open transaction it would wait with lanes in its hands that the other may need.
+        let locks = session.server.tables.clone();
+        let id = session.connection_id();
+        let wait = Duration::from_millis(session.settings().lock_wait_ms);
+        let free = || !matches!(write.may_run(&locks, id), Ok(false));
+        if session.transaction.is_open() || !locks.until(wait, free).await {
+            return Err(lock::timeout());
+        }
+    }
+}
+
+/// One try on the lane; `None`: a table is locked by another session.
+async fn attempt(
+    session: &mut Session,
+    plan: &Arc<Plan>,
+    write: &WritePlan,
+    settings: JobSettings,
+    inputs: &Inputs<'_>,
+) -> Result<Option<Outcome>> {
     let wait_ms = session.settings().lock_wait_ms;
     let mut prepared = prepare(session, write, settings, inputs)?;
     let shared = plan.clone();
+    let (locks, id) = (session.server.tables.clone(), session.connection_id());
     let job = Box::new(move |lane: &mut Try<'_>| {
+        if let Plan::Write(write) = &*shared
+            && !write.may_run(&locks, id)?
+        {
+            return Ok(None);
+        }
         let _functions = context::enter(settings.functions);
         context::take_warnings();
         let connection = lane.connection;
@@ -165,11 +218,10 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
         outcome.map(|mut outcome| {
             outcome.warnings.1 += warnings.1;
             outcome.warnings.0.extend(warnings.0);
-            outcome
+            Some(outcome)
         })
     });
-    let outcome = session.transaction.write(write.db(), wait_ms, job).await.map_err(from_write)?;
-    conclude(session, write, outcome, sink)
+    session.transaction.write(write.db(), wait_ms, job).await.map_err(from_write)
 }
 
 /// A statement's arguments, evaluated.
