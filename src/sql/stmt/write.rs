@@ -7,10 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use rusqlite::Connection;
-use rusqlite::config::DbConfig;
-use starling_apply::lane::Try;
 use starling_apply::Table;
+use starling_apply::lane::Try;
 use starling_log::Row;
 
 use crate::sql::error::{Result, SqlError};
@@ -140,24 +138,6 @@ pub struct JobSettings {
     pub foreign_keys: bool,
 }
 
-/// Foreign keys are not looked at until it is dropped (SQLite's own pragma would wait for the end of the lane's transaction).
-struct Unchecked<'a>(&'a Connection);
-
-impl<'a> Unchecked<'a> {
-    fn on(connection: &'a Connection) -> rusqlite::Result<Unchecked<'a>> {
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false)?;
-        Ok(Unchecked(connection))
-    }
-}
-
-impl Drop for Unchecked<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = self.0.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true) {
-            tracing::error!(%error, "foreign keys could not be switched on again");
-        }
-    }
-}
-
 /// Runs a row statement's plan.
 pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     let Plan::Write(write) = &**plan else {
@@ -205,9 +185,7 @@ async fn attempt(
         }
         let _functions = context::enter(settings.functions);
         context::take_warnings();
-        let connection = lane.connection;
-        let unchecked = (!settings.foreign_keys).then(|| Unchecked::on(connection)).transpose();
-        let _unchecked = unchecked.map_err(|e| from_sqlite(&e))?;
+        lane.set_foreign_keys(settings.foreign_keys).map_err(|e| from_sqlite(&e))?;
         let outcome = match (&*shared, &mut prepared) {
             (Plan::Write(WritePlan::Insert(plan)), Ready::Insert(rows)) => plan.apply(lane, rows, settings),
             (Plan::Write(WritePlan::Update(plan)), Ready::Values(values)) => plan.apply(lane, values, settings),

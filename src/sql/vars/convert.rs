@@ -232,10 +232,7 @@ fn integer(def: &Def, value: &VarValue, min: i128, max: i128) -> Result<(VarValu
 
 fn word(def: &Def, words: &'static [&'static str], value: &VarValue) -> Result<&'static str> {
     let found = match value {
-        VarValue::Text(t) => {
-            // READ COMMITTED may be written with its hyphen or with a space by SET TRANSACTION's own words only
-            words.iter().find(|w| w.eq_ignore_ascii_case(t)).copied()
-        }
+        VarValue::Text(t) => words.iter().find(|w| w.eq_ignore_ascii_case(t)).copied(),
         VarValue::Int(v) => usize::try_from(*v).ok().and_then(|i| words.get(i)).copied(),
         VarValue::UInt(v) => usize::try_from(*v).ok().and_then(|i| words.get(i)).copied(),
         VarValue::Real(_) => return Err(wrong_type(def.name)),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use starling_apply::catalog::{DefaultValue, FkAction};
+use starling_apply::catalog::DefaultValue;
 use starling_apply::schema::{Rename, SchemaChange};
 use starling_apply::{BaseType, Column, Table};
 
@@ -216,15 +216,4 @@ pub fn rename(build: &Build<'_>, list: &[(TableName, TableName)]) -> Result<DdlS
         return Err(SqlError::unsupported("RENAME TABLE of a table that foreign keys point to"));
     }
     Ok(DdlStep::of(SchemaChange::RenameTables { renames }))
-}
-
-/// How MySQL writes a foreign key action.
-pub fn action_text(action: FkAction) -> &'static str {
-    match action {
-        FkAction::NoAction => "NO ACTION",
-        FkAction::Restrict => "RESTRICT",
-        FkAction::Cascade => "CASCADE",
-        FkAction::SetNull => "SET NULL",
-        FkAction::SetDefault => "SET DEFAULT",
-    }
 }
