@@ -203,7 +203,33 @@ fn replay(dir: &Path) {
     println!("open and close again:  {:>8.1} ms", start.elapsed().as_secs_f64() * 1e3);
 }
 
+/// `KILLED=dir MB=n`: fills a log of about n MB and dies without a word; the next run with the same `KILLED` opens it again.
+fn killed(dir: &Path) {
+    let start = Instant::now();
+    let fresh = !dir.exists();
+    let engine = open(dir);
+    let log = engine.log().disk_bytes() >> 20;
+    println!("open with {log} MiB of log: {:.0} ms", start.elapsed().as_secs_f64() * 1e3);
+    if !fresh {
+        return;
+    }
+    prepare(&engine);
+    let other = SchemaChange::CreateDatabase {
+        name: "idle".into(),
+        collation: "utf8mb4_0900_ai_ci".into(),
+    };
+    engine.alter::<()>(None, 1_000, Box::new(|_| Ok(Some(other)))).expect("database");
+    let megabytes: u64 = std::env::var("MB").ok().and_then(|m| m.parse().ok()).unwrap_or(1_024);
+    while engine.log().disk_bytes() >> 20 < megabytes {
+        bulk(&engine, 100_000);
+    }
+    std::process::abort();
+}
+
 fn main() {
+    if let Some(dir) = std::env::var_os("KILLED") {
+        return killed(Path::new(&dir));
+    }
     let only: Option<usize> = std::env::var("THREADS").ok().and_then(|t| t.parse().ok());
     let seconds = std::env::args().filter_map(|a| a.parse::<f64>().ok()).next().unwrap_or(2.0);
     let time = Duration::from_secs_f64(seconds);

@@ -55,27 +55,19 @@ fn deleted_files_come_back_equal() {
 #[test]
 fn a_file_that_is_ahead_of_the_log_is_rebuilt() {
     let node = filled();
-    // A log that lost its tail: a copy of an earlier state.
     let kept = node.dump();
-    let earlier = Arc::new(node.store.crash(usize::MAX));
-    let Node { engine, dir, .. } = node;
+    let Node { engine, store, dir, .. } = node;
+    engine.close();
     drop(engine);
-    let again = Node::over(Arc::clone(&earlier), Arc::clone(&dir), 1);
-    let old = Arc::new(again.store.crash(0));
-    drop(again);
-    let node = Node::over(Arc::clone(&old), Arc::clone(&dir), 1);
-    let back = Arc::new(node.store.crash(0));
-    let later = Node::over(Arc::new(node_copy(&back)), Arc::clone(&dir), 1);
-    later.exec("a", "INSERT INTO a.t VALUES(500, 'lost')");
-    later.engine.close();
-    drop(later);
+    // Two logs with the same entries: the files go on with one of them, and are then opened beside the other.
+    let image = store.crash(usize::MAX);
+    let node = Node::over(Arc::new(image.crash(usize::MAX)), Arc::clone(&dir), 1);
+    node.exec("a", "INSERT INTO a.t VALUES(500, 'lost')");
+    node.engine.close();
     drop(node);
-    let node = Node::over(back, dir, 1);
+    let node = Node::over(Arc::new(image.crash(usize::MAX)), dir, 1);
     assert_eq!(node.dump(), kept, "what the log does not hold is not there");
-}
-
-fn node_copy(store: &SimStore) -> SimStore {
-    store.crash(0)
+    assert_eq!(node.engine.applied(), Arc::new(node.log.held()));
 }
 
 #[test]
@@ -179,4 +171,73 @@ fn a_restart_reads_only_the_tail() {
     let engine = starling_apply::Engine::open(options, crate::kit::open_log(store)).unwrap();
     assert_eq!(count.load(std::sync::atomic::Ordering::Acquire), 0);
     drop(engine);
+}
+
+/// The files as they are at this moment, beside the log as it is at the end.
+fn copy_files(node: &Node) -> Arc<tempfile::TempDir> {
+    let copy = tempfile::tempdir().unwrap();
+    let into = copy.path().join("db");
+    std::fs::create_dir(&into).unwrap();
+    for file in std::fs::read_dir(node.dir.path().join("db")).unwrap() {
+        let file = file.unwrap();
+        // The shared-memory file dies with a machine.
+        if !file.file_name().to_str().unwrap().ends_with("-shm") {
+            std::fs::copy(file.path(), into.join(file.file_name())).unwrap();
+        }
+    }
+    Arc::new(copy)
+}
+
+#[test]
+fn files_of_any_earlier_moment_catch_up_with_the_log() {
+    let node = Node::new(1).with_t("a");
+    let mut copies = vec![copy_files(&node)];
+    node.exec("a", "INSERT INTO a.t VALUES(1,'x'),(2,'y')");
+    copies.push(copy_files(&node));
+    let node = node.with_t("b");
+    copies.push(copy_files(&node));
+    node.exec("b", "INSERT INTO b.t VALUES(1,'x')");
+    node.engine.control::<()>("members", b"{}".to_vec()).unwrap();
+    copies.push(copy_files(&node));
+    let id = node.engine.catalog().table("a", "t").unwrap().id;
+    node.alter("a", SchemaChange::TruncateTable { table: id });
+    node.exec("a", "INSERT INTO a.t VALUES(3,'z')");
+    copies.push(copy_files(&node));
+    node.alter("b", SchemaChange::DropDatabase);
+    let node = node.with_t("b");
+    node.exec("b", "INSERT INTO b.t VALUES(9,'new')");
+    copies.push(copy_files(&node));
+    let (dump, applied, controls) = (node.dump(), node.engine.applied(), node.engine.controls().0);
+    for (i, dir) in copies.into_iter().enumerate() {
+        let store = Arc::new(node.store.crash(usize::MAX));
+        let again = Node::over(store, dir, 1);
+        assert_eq!(again.dump(), dump, "copy {i}");
+        assert_eq!(again.engine.applied(), applied, "copy {i}");
+        assert_eq!(again.engine.controls().0, controls, "copy {i}");
+        again.exec("b", "INSERT INTO b.t VALUES(10,'more')");
+    }
+}
+
+#[test]
+fn files_of_different_moments_catch_up_together() {
+    let node = Node::new(1).with_t("a").with_t("b");
+    for i in 0..5 {
+        node.exec("a", &format!("INSERT INTO a.t VALUES({i},'a')"));
+        node.exec("b", &format!("INSERT INTO b.t VALUES({i},'b')"));
+    }
+    let early = copy_files(&node);
+    let mut open = crate::kit::wait(node.engine.begin(&["a".into(), "b".into()], 1_000)).unwrap();
+    for db in ["a", "b"] {
+        crate::kit::wait(open.run(crate::kit::statement(&format!("UPDATE {db}.t SET v = 'both'")))).unwrap();
+    }
+    crate::kit::wait(open.commit()).unwrap();
+    let late = copy_files(&node);
+    // Database a as it was before, b as it was after.
+    for suffix in ["", "-wal"] {
+        let name = format!("db/a.db{suffix}");
+        std::fs::copy(early.path().join(&name), late.path().join(&name)).unwrap();
+    }
+    let dump = node.dump();
+    let again = Node::over(Arc::new(node.store.crash(usize::MAX)), late, 1);
+    assert_eq!(again.dump(), dump);
 }
