@@ -4,7 +4,7 @@
 
 //!
 //! Reading order: `files` (files and connections) → `progress` (how far) → `core` (what the threads share) → `file` (a database
-//! file and the fold on it) → `system` (the list of databases, control entries) → `recovery` (open) → `intake` (other nodes'
+//! file and the fold on it) → `system` (the list of databases, control entries) → `trust` and `recovery` (open) → `intake` (other nodes'
 //! entries) → `ddl` (schema and control entries) → `checkpoint` (upkeep).
 
 mod checkpoint;
@@ -16,6 +16,7 @@ mod intake;
 mod progress;
 mod recovery;
 mod system;
+mod trust;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ use rusqlite::Connection;
 use starling_log::{Entry, Log, Origin, Placed, VersionVector};
 use tokio::sync::oneshot;
 
+pub use ddl::Check;
+
 use self::core::{Core, Parts};
 use self::files::{Files, WalWatch};
 use crate::catalog::Catalog;
@@ -38,7 +41,6 @@ use crate::lane::work::{Failure, Task};
 use crate::lane::{AutoBlock, Interactive, Job, Kept};
 use crate::materialize::FoldError;
 use crate::readers::Reader;
-use crate::schema::SchemaChange;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,7 +314,7 @@ impl Engine {
         &self,
         db: Option<&str>,
         wait_ms: u64,
-        check: Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + '_>,
+        check: Check<'_, E>,
     ) -> Result<Committed, WriteError<E>> {
         self.refuse_closed()?;
         ddl::alter(&self.core, db, wait_ms, check)

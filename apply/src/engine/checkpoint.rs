@@ -4,12 +4,12 @@
 //! file's position close to the log's end. Must not know: what is in the files.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, select, tick};
 use rusqlite::{Connection, OpenFlags};
+use starling_log::VersionVector;
 
 use super::core::{Core, Lane};
 use super::file::FileSide;
@@ -24,8 +24,9 @@ const TICK: Duration = Duration::from_millis(250);
 const HELD_TICK: Duration = Duration::from_millis(5);
 /// A WAL with anything in it is checkpointed after that long.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
-/// An idle file's position is moved up that often (if there is anything to move).
+/// An idle file's position is moved up that often (if there is anything to move), or after that many bytes of entries.
 const BUMP_EVERY: Duration = Duration::from_secs(5);
+const BUMP_BYTES: u64 = 16 << 20;
 /// A WAL of that many pages (64 MiB) is cut back to nothing, for which writers wait a moment.
 const WAL_CUT_PAGES: u32 = 16_384;
 /// A WAL of that many pages (256 MiB) makes its lane wait for that.
@@ -38,6 +39,9 @@ struct Upkeep {
     /// Pages and time of the last checkpoint, by database id.
     last: HashMap<u64, (u32, Instant)>,
     bumped: Instant,
+    /// At the last bump: bytes written by then, and the applied vector.
+    written: u64,
+    applied: Arc<VersionVector>,
 }
 
 /// Runs until the engine is gone or `stop` is.
@@ -47,6 +51,8 @@ pub(crate) fn run(core: &Weak<Core>, kicks: &Receiver<()>, stop: &Receiver<()>) 
         connections: HashMap::new(),
         last: HashMap::new(),
         bumped: Instant::now(),
+        written: 0,
+        applied: Arc::default(),
     };
     let mut held = false;
     loop {
@@ -92,12 +98,15 @@ impl Upkeep {
                 tracing::warn!(db = lane.name, %error, "checkpoint failed");
             }
         }
-        if self.bumped.elapsed() >= BUMP_EVERY {
-            for lane in lanes.values() {
+        if self.bumped.elapsed() >= BUMP_EVERY || core.written() - self.written >= BUMP_BYTES {
+            // A lane at work stores positions by itself: only who lags behind the last round is idle.
+            for lane in lanes.values().filter(|l| !l.stored().covers(&self.applied)) {
                 bump(core, lane);
             }
             bump_system(core);
             self.bumped = Instant::now();
+            self.written = core.written();
+            self.applied = core.progress.applied();
         }
     }
 

@@ -96,6 +96,8 @@ pub(crate) struct Core {
     control_feeds: Mutex<Vec<Sender<Arc<Entry>>>>,
     /// Applied late, not yet visible everywhere.
     unpublished: Mutex<Vec<Place>>,
+    /// Bytes of entries made visible.
+    written: AtomicU64,
 }
 
 /// What `Core::new` is made of.
@@ -130,6 +132,7 @@ impl Core {
             origin: AtomicU32::new(0),
             control_feeds: Mutex::default(),
             unpublished: Mutex::default(),
+            written: AtomicU64::new(0),
         })
     }
 
@@ -230,6 +233,7 @@ impl Core {
         entries: &[Arc<Entry>],
         commit: impl FnOnce() -> rusqlite::Result<()>,
     ) -> Result<(), FoldError> {
+        self.count(entries);
         let places = entries.iter().map(|e| e.place);
         if lanes.len() > 1 {
             let _gate = self.gate.exclusive();
@@ -241,6 +245,15 @@ impl Core {
             self.progress.complete(places);
         }
         Ok(())
+    }
+
+    /// How much a restart would have to read again if nobody stored a position.
+    pub fn count(&self, entries: &[Arc<Entry>]) {
+        let bytes: usize = entries.iter().map(|e| e.weight()).sum();
+        self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// These entries of ours are durable, but their transaction could not be committed: they are applied from the log. The
@@ -322,7 +335,7 @@ impl Core {
     }
     /// The next start rebuilds this file from the log.
     pub fn mark_damaged(&self, name: &str) {
-        let path = super::recovery::damage_mark(&self.files.path(name));
+        let path = super::trust::damage_mark(&self.files.path(name));
         if !path.exists() {
             tracing::error!(
                 db = name,

@@ -19,7 +19,8 @@ use crate::lane::work::Failure;
 use crate::materialize::{FoldError, load_database};
 use crate::schema::SchemaChange;
 
-pub(crate) type Check<'c, E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + 'c>;
+/// Decides on a schema change, once it is alone on the newest catalog; `None`: nothing to do.
+pub type Check<'c, E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + 'c>;
 
 pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
     let deadline = super::deadline(wait_ms);

@@ -214,6 +214,7 @@ fn fill(core: &Core, lane: &Arc<Lane>, file: &mut FileSide, batch: &[Arc<Entry>]
 
 /// Commits all files and publishes.
 fn switch(core: &Core, open: &mut [(&Arc<Lane>, MutexGuard<'_, FileSide>)], batch: &[Arc<Entry>]) -> Result<(), ApplyError> {
+    core.count(batch);
     let places = batch.iter().map(|e| e.place);
     if open.len() > 1 {
         let _gate = core.gate.exclusive();

@@ -5,9 +5,7 @@
 //! Must not know: lanes (they start when this is done).
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam::channel::{Receiver, bounded};
@@ -17,9 +15,10 @@ use starling_log::{Body, Entry, Log, Place, VersionVector};
 
 use super::core::{entry_at, scan_log};
 use super::file::{FileSide, Identity};
-use super::files::{self, Files};
+use super::files::Files;
 use super::intake::{Intake, databases, missing_cause};
-use super::system::{self, SYSTEM, System};
+use super::system::{self, System};
+use super::trust::{check_structure, damage_mark, peek, remove_file, stray_files};
 use super::{OnProgress, OpenError, ddl};
 use crate::catalog::Catalog;
 use crate::materialize::{EntrySource, FoldError, load_database};
@@ -72,13 +71,6 @@ impl EntrySource for LogSource<'_> {
     fn scan<'a>(&'a self, upto: &VersionVector) -> Box<dyn Iterator<Item = Result<Arc<Entry>, FoldError>> + 'a> {
         scan_log(self.0, upto)
     }
-}
-
-/// Exists beside a file that was found damaged while running.
-pub(crate) fn damage_mark(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-damaged");
-    PathBuf::from(name)
 }
 
 pub(crate) fn recover(log: &Arc<Log>, files: &Files, identity: Vec<u8>, progress: Option<OnProgress>) -> Result<Found, OpenError> {
@@ -155,12 +147,16 @@ impl Recovery<'_> {
         if !self.system.applied().0.is_empty() {
             return;
         }
-        for (path, name) in stray_files(self.files, &self.databases) {
+        for (path, name) in stray_files(self.files, |p| self.owns(p)) {
             match peek(&path) {
                 Ok(identity) if identity.log == self.identity => self.admit(identity.db, name, held),
                 Ok(_) | Err(_) => {}
             }
         }
+    }
+
+    fn owns(&self, path: &Path) -> bool {
+        self.databases.values().any(|d| self.files.path(&d.name) == path)
     }
 
     /// The position that everything has reached.
@@ -337,7 +333,7 @@ impl Recovery<'_> {
             tracing::warn!(id, "a file of a database that does not exist any more is removed");
             self.remove(id)?;
         }
-        for (path, name) in stray_files(self.files, &self.databases) {
+        for (path, name) in stray_files(self.files, |p| self.owns(p)) {
             tracing::warn!(db = name, "a file of no database is removed");
             remove_file(&path)?;
         }
@@ -418,91 +414,4 @@ fn checkpoint_if_long(file: &FileSide, name: &str) -> Result<(), FoldError> {
     let sql = format!("PRAGMA {}.wal_checkpoint(PASSIVE)", crate::physical::quote(name));
     file.connection().query_row(&sql, [], |_| Ok(()))?;
     Ok(())
-}
-
-/// Whose file it is, without changing anything.
-fn peek(path: &Path) -> Result<Identity, String> {
-    let mut head = [0; 16];
-    let mut file = std::fs::File::open(path).map_err(|_| "it is missing".to_owned())?;
-    file.read_exact(&mut head).map_err(|_| "it is cut off".to_owned())?;
-    if &head != b"SQLite format 3\0" {
-        return Err("it is not a database".to_owned());
-    }
-    drop(file);
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE | rusqlite::OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = rusqlite::Connection::open_with_flags(path, flags).map_err(|e| e.to_string())?;
-    let found = conn
-        .set_db_config(rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
-        .and_then(|_| Identity::read(&conn, "main"));
-    match found {
-        Ok(Some(identity)) => Ok(identity),
-        Ok(None) => Err("it does not say whose it is".to_owned()),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-/// Is every table of the catalog there? (SQLite reads its whole schema for that, and finds a damaged one.)
-fn check_structure(file: &FileSide, name: &str) -> Result<(), String> {
-    let Some(database) = load_database(file.connection(), name).map_err(|e| e.to_string())? else {
-        return Err("it holds no definition".to_owned());
-    };
-    let sql = format!(
-        "SELECT name FROM {}.sqlite_schema WHERE type = 'table'",
-        crate::physical::quote(name)
-    );
-    let names = || -> rusqlite::Result<Vec<String>> {
-        let mut statement = file.connection().prepare(&sql)?;
-        let rows = statement.query_map([], |r| r.get(0))?;
-        rows.collect()
-    };
-    let names = names().map_err(|e| e.to_string())?;
-    match database.tables.values().find(|t| !names.contains(&t.name)) {
-        Some(table) => Err(format!("its table {} is missing", table.name)),
-        None => Ok(()),
-    }
-}
-
-fn remove_file(path: &Path) -> Result<(), FoldError> {
-    files::delete(path).map_err(|e| FoldError::Broken(format!("cannot remove {}: {e}", path.display())))
-}
-
-/// Database files that belong to no known database.
-fn stray_files(files: &Files, known: &BTreeMap<u64, Recovered>) -> Vec<(PathBuf, String)> {
-    let Ok(dir) = std::fs::read_dir(files.dir()) else {
-        return Vec::new();
-    };
-    let mut strays = Vec::new();
-    for path in dir.flatten().map(|e| e.path()) {
-        let (Some(stem), Some("db")) = (path.file_stem().and_then(OsStr::to_str), path.extension().and_then(OsStr::to_str)) else {
-            continue;
-        };
-        let ours = known.values().any(|d| files.path(&d.name) == path);
-        if stem != SYSTEM && !ours {
-            strays.push((path.clone(), decoded(stem)));
-        }
-    }
-    strays
-}
-
-/// The name that `Files::path` made the stem from.
-fn decoded(stem: &str) -> String {
-    let mut bytes = Vec::with_capacity(stem.len());
-    let mut rest = stem.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let hex = tail
-            .get(..2)
-            .and_then(|h| std::str::from_utf8(h).ok())
-            .and_then(|h| u8::from_str_radix(h, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -198,11 +198,11 @@ impl Runner {
                 false
             }
             Act::RollbackTo(name, reply) => {
-                let _ = reply.send(self.to_savepoint(open, &name, true));
+                let _ = reply.send(self.back_to_savepoint(open, &name, true));
                 false
             }
             Act::Release(name, reply) => {
-                let _ = reply.send(self.to_savepoint(open, &name, false));
+                let _ = reply.send(self.back_to_savepoint(open, &name, false));
                 false
             }
             Act::Commit(reply) => {
@@ -268,7 +268,7 @@ impl Runner {
     }
 
     /// False: there is no such savepoint.
-    fn to_savepoint(&mut self, open: &mut Open, name: &str, undo: bool) -> Result<bool, Failure> {
+    fn back_to_savepoint(&mut self, open: &mut Open, name: &str, undo: bool) -> Result<bool, Failure> {
         if open.lost {
             return Err(Failure::aborted());
         }
