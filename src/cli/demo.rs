@@ -262,9 +262,18 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
+/// As a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+".contains(c)) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 fn restart(member: &Member) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|e| e.to_string())?;
-    Ok(format!("{} serve --config {}", program.display(), member.config.display()))
+    Ok(format!("{} serve --config {}", quoted(&program), quoted(&member.config)))
 }
 
 fn tell(flags: &Flags, members: &[Member]) -> Result<(), String> {

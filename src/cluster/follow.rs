@@ -21,6 +21,8 @@ use super::wire::{Kind, WireError, unpack_segments};
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// While entries wait for a place in the queue, their sender is called alive this often.
+const STILL: Duration = Duration::from_secs(1);
 /// Bytes asked for in one range.
 const RANGE_BYTES: usize = 8 << 20;
 
@@ -94,7 +96,7 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
                     failed: failed.clone(),
                     done: None,
                 };
-                if queue.send(batch).await.is_err() {
+                if !hand_over(cluster, peer, queue, batch).await {
                     return Ok(());
                 }
             }
@@ -105,6 +107,20 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
         }
     }
     Err(strange("its stream was cut".to_owned()))
+}
+
+/// Waits for a place in the queue; `false`: the node stops. Who is waited for is still there.
+async fn hand_over(cluster: &Cluster, peer: Id, queue: &mpsc::Sender<Batch>, batch: Batch) -> bool {
+    loop {
+        match tokio::time::timeout(STILL, queue.reserve()).await {
+            Ok(Ok(place)) => {
+                place.send(batch);
+                return true;
+            }
+            Ok(Err(_)) => return false,
+            Err(_) => cluster.peers.still_there(peer, Instant::now()),
+        }
+    }
 }
 
 fn decode<T: serde::de::DeserializeOwned>(payload: &[u8], addr: &str) -> Result<T, CallError> {

@@ -21,6 +21,8 @@ pub const QUEUE: usize = 16;
 const BATCH_BYTES: usize = 8 << 20;
 /// Entries applied at once when catching up with the own log.
 const APPLY_CHUNK: usize = 2_000;
+/// Entries that may wait for their causes in memory. With more of them waiting, entries stay in the log until they can be applied.
+const WAITING_MAX: usize = 20_000;
 const RETRY: Duration = Duration::from_millis(500);
 
 /// One frame's segments.
@@ -36,6 +38,8 @@ pub struct Ingest {
     log: Arc<Log>,
     engine: Arc<Engine>,
     quiet: Quiet,
+    /// Entries are applied from the log, in the order of their stamps, instead of as they come.
+    behind: AtomicBool,
 }
 
 /// Starts the thread; it ends when all senders are gone.
@@ -45,6 +49,7 @@ pub fn start(log: Arc<Log>, engine: Arc<Engine>) -> std::io::Result<(mpsc::Sende
         log,
         engine,
         quiet: Quiet::default(),
+        behind: AtomicBool::new(false),
     };
     let thread = std::thread::Builder::new()
         .name("ingest".to_owned())
@@ -111,9 +116,36 @@ impl Ingest {
         if entries.is_empty() {
             return;
         }
+        if self.behind.load(Ordering::Relaxed) {
+            return self.advance();
+        }
         if let Err(error) = self.engine.apply(entries) {
             tracing::error!(%error, "entries are not applied; trying again from the log");
             self.catch_up();
+        }
+        if self.engine.held().0 > WAITING_MAX {
+            self.behind.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// One stream is far ahead of another whose entries it builds on: what can be applied stands first in the order of stamps.
+    fn advance(&self) {
+        loop {
+            let (before, held) = (self.engine.applied(), self.log.held());
+            if before.covers(&held) {
+                return self.behind.store(false, Ordering::Relaxed);
+            }
+            let chunk: Result<Vec<_>, _> = self.log.scan(&before, &held).take(WAITING_MAX).collect();
+            let applied = chunk
+                .map_err(|e| e.to_string())
+                .and_then(|c| self.engine.apply(c).map_err(|e| e.to_string()));
+            if let Err(error) = applied {
+                tracing::error!("entries are not applied: {error}");
+                return self.catch_up();
+            }
+            if self.engine.applied() == before {
+                return;
+            }
         }
     }
 

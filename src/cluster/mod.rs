@@ -399,8 +399,30 @@ impl Cluster {
             let cluster = self.clone();
             tokio::task::spawn_blocking(move || cluster.remember_hints());
         }
+        self.correct_address(&heartbeat.hints);
         self.log.clock().set_peer_offset(self.peers.quorum_offset(now));
         self.check_late_amnesia(from, heartbeat);
+    }
+
+    /// Others have another address of this node with a version as high (its directory was put back from a backup): the present one
+    /// has to win.
+    fn correct_address(self: &Arc<Self>, hints: &[Hint]) {
+        let own = self.own_hint();
+        let other = hints
+            .iter()
+            .filter(|h| h.identity == own.identity && h.addr != own.addr)
+            .map(|h| h.version)
+            .max();
+        let Some(version) = other.filter(|v| *v >= own.version) else {
+            return;
+        };
+        let cluster = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let corrected = cluster.change_identity(|identity| identity.addr_version = identity.addr_version.max(version + 1));
+            if let Err(error) = corrected {
+                tracing::warn!(%error, "this node's address is not saved");
+            }
+        });
     }
 
     /// Somebody holds more of this node's own sequence than this node: places would be given out twice.

@@ -139,6 +139,13 @@ impl Peers {
         }
     }
 
+    /// Its stream flows, though this node is too slow to hear what it says.
+    pub fn still_there(&self, identity: Id, now: Instant) {
+        if let Some(peer) = self.map.lock().get_mut(&identity) {
+            peer.heard = Some(now);
+        }
+    }
+
     pub fn disconnected(&self, identity: Id) {
         if let Some(peer) = self.map.lock().get_mut(&identity) {
             peer.connected = None;

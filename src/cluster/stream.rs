@@ -18,7 +18,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::Cluster;
 use super::members::Id;
 use super::peers::Hint;
-use super::wire::{Encoder, Kind, WireError, pack_segments};
+use super::wire::{Encoder, Kind, WireError, groups, pack_segments};
 
 pub const HEARTBEAT: Duration = Duration::from_millis(250);
 /// Segments in one frame, about.
@@ -151,11 +151,13 @@ impl Sender {
                 continue;
             }
             self.position.advance(origin, upto);
-            let frame = self
-                .encoder
-                .encode(Kind::Segments, &pack_segments(&segments))
-                .map_err(|e| e.to_string())?;
-            self.ready.push_back(frame);
+            for group in groups(&segments, FRAME_BYTES) {
+                let frame = self
+                    .encoder
+                    .encode(Kind::Segments, &pack_segments(group))
+                    .map_err(|e| e.to_string())?;
+                self.ready.push_back(frame);
+            }
             any = true;
         }
         // A busy stream still has to say that it lives, and what time it is.
@@ -210,11 +212,9 @@ pub fn range(cluster: &Arc<Cluster>, origin: Origin, from: u64, max_bytes: usize
         }
         bytes += segments.iter().map(Bytes::len).sum::<usize>();
         next = last_place(&segments, next)? + 1;
-        frames.push(
-            encoder
-                .encode(Kind::Segments, &pack_segments(&segments))
-                .map_err(|e| e.to_string())?,
-        );
+        for group in groups(&segments, FRAME_BYTES) {
+            frames.push(encoder.encode(Kind::Segments, &pack_segments(group)).map_err(|e| e.to_string())?);
+        }
     }
     let farewell = serde_json::to_vec(&Farewell {
         reason: "range".to_owned(),

@@ -1,7 +1,7 @@
 //! Frames of a stream between nodes: length, kind, codec, payload, MAC.
 //!
 //! ```text
-//! length of payload  u32 LE │ kind u8 │ codec u8 (0 plain, 1 zstd) │ payload │ MAC 16 bytes
+//! length of payload  u32 LE │ kind u8 │ codec u8 (0 plain, 1 unpacked length u32 LE and zstd) │ payload │ MAC 16 bytes
 //! MAC = first half of keyed BLAKE3 over (number of the frame u64 LE, length, kind, codec, payload)
 //! ```
 //!
@@ -13,7 +13,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// Payload as it travels.
 pub const PAYLOAD_MAX: usize = 16 << 20;
 /// Payload after unpacking.
-const UNPACKED_MAX: usize = 64 << 20;
+const UNPACKED_MAX: usize = 16 << 20;
 /// Below this zstd does not pay.
 const PACK_FROM: usize = 2048;
 const HEAD: usize = 6;
@@ -84,11 +84,7 @@ impl Encoder {
     }
 
     pub fn encode(&mut self, kind: Kind, payload: &[u8]) -> Result<Bytes, WireError> {
-        let packed = if payload.len() >= PACK_FROM {
-            zstd::bulk::compress(payload, 1).ok().filter(|p| p.len() < payload.len())
-        } else {
-            None
-        };
+        let packed = if payload.len() >= PACK_FROM { pack(payload) } else { None };
         let (codec, body) = match &packed {
             Some(packed) => (1, packed.as_slice()),
             None => (0, payload),
@@ -106,6 +102,29 @@ impl Encoder {
         self.number += 1;
         Ok(out.freeze())
     }
+}
+
+/// `None`: it does not pay.
+fn pack(payload: &[u8]) -> Option<Vec<u8>> {
+    let mut out = u32::try_from(payload.len()).ok()?.to_le_bytes().to_vec();
+    out.extend_from_slice(&zstd::bulk::compress(payload, 1).ok()?);
+    (out.len() < payload.len()).then_some(out)
+}
+
+/// No more is allocated than the frame says, and it may not say more than is allowed.
+fn unpack(mut body: Bytes) -> Result<Bytes, WireError> {
+    if body.len() < 4 {
+        return Err(WireError::Unpack);
+    }
+    let length = body.get_u32_le() as usize;
+    if length > UNPACKED_MAX {
+        return Err(WireError::TooLarge(length));
+    }
+    let unpacked = zstd::bulk::decompress(&body, length).map_err(|_| WireError::Unpack)?;
+    if unpacked.len() != length {
+        return Err(WireError::Unpack);
+    }
+    Ok(Bytes::from(unpacked))
 }
 
 fn frame_mac(key: &[u8; 32], number: u64, head_and_body: &[u8]) -> [u8; MAC] {
@@ -166,11 +185,26 @@ impl Decoder {
         let body = frame.slice(HEAD..);
         let payload = match codec {
             0 => body,
-            1 => Bytes::from(zstd::bulk::decompress(&body, UNPACKED_MAX).map_err(|_| WireError::Unpack)?),
+            1 => unpack(body)?,
             other => return Err(WireError::Codec(other)),
         };
         Ok(Some(Frame { kind, payload }))
     }
+}
+
+/// Segments in groups that make a frame each: a large entry has more parts than one frame takes.
+pub fn groups(segments: &[Bytes], bytes_max: usize) -> impl Iterator<Item = &[Bytes]> {
+    let mut rest = segments;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fit = rest.iter().take_while(|s| {
+            bytes += s.len() + 4;
+            bytes <= bytes_max
+        });
+        let (group, left) = rest.split_at_checked(fit.count().max(1))?;
+        rest = left;
+        Some(group)
+    })
 }
 
 /// Several segments as one payload.
@@ -278,6 +312,14 @@ mod tests {
         let mut decoder = Decoder::new(KEY);
         decoder.push(&[0xff, 0xff, 0xff, 0xff, 1, 0]);
         assert!(matches!(decoder.take(), Err(WireError::TooLarge(_))));
+    }
+
+    #[test]
+    fn groups_keep_order_and_leave_nothing_out() {
+        let segments: Vec<Bytes> = [3usize, 3, 3, 50, 1].iter().map(|n| Bytes::from(vec![0; *n])).collect();
+        let sizes: Vec<Vec<usize>> = groups(&segments, 14).map(|g| g.iter().map(Bytes::len).collect()).collect();
+        assert_eq!(sizes, [vec![3, 3], vec![3], vec![50], vec![1]]);
+        assert_eq!(groups(&[], 14).count(), 0);
     }
 
     #[test]

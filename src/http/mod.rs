@@ -27,10 +27,14 @@ use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tower::limit::GlobalConcurrencyLimitLayer;
 
 use crate::cluster::Cluster;
 
 use error::Failure;
+
+/// Requests being worked on at once (an open feed or stream is not one of them); others wait.
+const HANDLERS_MAX: usize = 256;
 
 /// What all handlers share.
 pub struct Inner {
@@ -87,9 +91,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/log/merkle", get(peers::merkle))
         .route("/v1/state/merkle", get(state::merkle))
         .route("/v1/state/verify", post(state::verify))
+        .route("/metrics", get(metrics::metrics))
+        .layer(GlobalConcurrencyLimitLayer::new(HANDLERS_MAX))
+        // Whoever asks whether the node lives does not wait behind others.
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
-        .route("/metrics", get(metrics::metrics))
         .fallback(|| async { Failure::not_found("there is nothing here") })
         .method_not_allowed_fallback(|| async { Failure::new(405, "method", "not with this method") })
         .with_state(app)

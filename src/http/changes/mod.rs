@@ -149,10 +149,8 @@ fn start(asked: Option<Start>, pruned: &VersionVector, applied: &VersionVector) 
 }
 
 fn pruned_past(oldest: &Cursor) -> Failure {
-    let message = "what follows this cursor is pruned: take a snapshot, or begin at the oldest cursor";
-    Failure::new(410, "pruned", message)
-        .with("oldest", oldest.to_string())
-        .with("snapshot", "/v1/snapshot")
+    let message = "what follows this cursor is pruned; 'oldest' is the oldest cursor that is good";
+    Failure::new(410, "pruned", message).with("oldest", oldest.to_string())
 }
 
 pub async fn changes(_: Reader, State(app): State<App>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Failure> {
