@@ -6,7 +6,7 @@
 //! How exact they are: `_bin`, `binary` and ASCII text: exactly as MySQL. `*_0900_*` and `*_unicode_*` follow the Unicode Collation Algorithm
 //! with CLDR's root order of today, MySQL's with the tables of Unicode 9, 4 and 5.2: letters agree, some symbols and later
 //! scripts sort elsewhere, and `unicode_ci` here tells characters beyond the BMP apart. `general_ci` and the latin1 ones weigh
-//! single characters as MySQL does for Latin, Greek and Cyrillic; rarer scripts' case pairs follow today's Unicode.
+//! single characters as MySQL does, its whole BMP.
 //! Must not know: columns, SQL.
 
 use std::cmp::Ordering;

@@ -42,7 +42,16 @@ fn general_ci_weighs_characters() {
     ] {
         assert!(equal(g, a, b), "{a} {b}");
     }
-    for (a, b) in [("ß", "ss"), ("æ", "ae"), ("ø", "o"), ("đ", "d"), ("ł", "l"), ("a", "b")] {
+    for (a, b) in [
+        ("ß", "ss"),
+        ("æ", "ae"),
+        ("ø", "o"),
+        ("đ", "d"),
+        ("ł", "l"),
+        ("a", "b"),
+        ("й", "и"),
+        ("ა", "Ა"),
+    ] {
         assert!(!equal(g, a, b), "{a} {b}");
     }
 }
@@ -56,6 +65,8 @@ fn latin1() {
     assert!(!equal("latin1_general_ci", "é", "e"));
     assert_eq!(order("latin1_general_ci", "é", "f"), Ordering::Less);
     assert!(equal("latin1_general_ci", "É", "é"));
+    assert_eq!(order("latin1_general_ci", "ÿ", "z"), Ordering::Less);
+    assert_eq!(order("latin1_general_ci", "þ", "z"), Ordering::Greater);
 }
 
 #[test]
@@ -80,6 +91,30 @@ fn the_ascii_path_agrees_with_the_full_algorithm() {
                 assert_eq!(info.compare(a, b), by_key, "{name} {a:?} {b:?}");
             }
         }
+    }
+}
+
+#[test]
+fn fast_keys_are_the_full_ones() {
+    let same = |text: &str| {
+        let full = uca::full_key(uca::Strength::Primary, text);
+        assert_eq!(uca::sort_key(uca::Strength::Primary, text), full, "{text:?}");
+    };
+    for a in 0u8..128 {
+        for b in 0u8..128 {
+            same(&format!("{}{}", a as char, b as char));
+        }
+    }
+    // a fixed sequence of texts of all lengths
+    let mut seed = 1u32;
+    for length in 0..200 {
+        let text: String = (0..length)
+            .map(|_| {
+                seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (seed >> 25) as u8 as char
+            })
+            .collect();
+        same(&text);
     }
 }
 

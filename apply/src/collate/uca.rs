@@ -66,51 +66,92 @@ pub fn compare(strength: Strength, left: &str, right: &str) -> Ordering {
 }
 
 fn compare_ascii(strength: Strength, left: &[u8], right: &[u8]) -> Ordering {
-    let ranks = ranks();
-    let next = |text: &[u8], at: &mut usize| -> u8 {
-        while let Some(byte) = text.get(*at) {
-            *at += 1;
-            let rank = ranks[usize::from(*byte & 0x7f)];
-            if rank != 0 {
-                return rank;
-            }
-        }
-        0
-    };
-    let (mut i, mut j) = (0, 0);
-    loop {
-        let (a, b) = (next(left, &mut i), next(right, &mut j));
-        if a != b {
-            return a.cmp(&b);
-        }
-        if a == 0 {
-            break;
-        }
-    }
-    if strength != Strength::Tertiary {
+    // an equal front decides nothing on any level: no ASCII character changes its neighbour's weight
+    let common = left.iter().zip(right).take_while(|(a, b)| a == b).count();
+    let (left, right) = (&left[common..], &right[common..]);
+    if left.is_empty() && right.is_empty() {
         return Ordering::Equal;
     }
-    // same letters: small ones come first
-    let case = |text: &'_ [u8]| -> Vec<bool> {
-        text.iter()
-            .filter(|b| ranks[usize::from(**b & 0x7f)] != 0)
-            .map(u8::is_ascii_uppercase)
-            .collect()
-    };
-    if left == right {
-        Ordering::Equal
-    } else {
-        case(left).cmp(&case(right))
+    let ranks = ranks();
+    let weight = |b: &u8| Some(ranks[usize::from(*b & 0x7f)]).filter(|r| *r != 0);
+    let letters = left.iter().filter_map(weight).cmp(right.iter().filter_map(weight));
+    if letters.is_ne() || strength != Strength::Tertiary {
+        return letters;
     }
+    // same letters: small ones come first
+    let weighty = |b: &&u8| ranks[usize::from(**b & 0x7f)] != 0;
+    let case = |b: &u8| b.is_ascii_uppercase();
+    left.iter().filter(weighty).map(case).cmp(right.iter().filter(weighty).map(case))
 }
 
 pub fn sort_key(strength: Strength, text: &str) -> Vec<u8> {
+    if strength == Strength::Primary && text.is_ascii() {
+        return ascii_key(text.as_bytes());
+    }
+    full_key(strength, text)
+}
+
+/// By the whole algorithm.
+pub(super) fn full_key(strength: Strength, text: &str) -> Vec<u8> {
     let mut key = Vec::with_capacity(text.len() + 8);
     if let Some(collator) = collator(strength) {
         // writing to a Vec cannot fail
         let Ok(()) = collator.write_sort_key_to(text, &mut key);
     } else {
         key.extend_from_slice(text.as_bytes());
+    }
+    key
+}
+
+/// An ASCII character's part of a primary key.
+#[derive(Clone, Copy, Default)]
+struct Piece {
+    bytes: [u8; 4],
+    /// 0: ignored.
+    length: u8,
+    /// The first byte stands once for a run of characters that share it.
+    shares_lead: bool,
+}
+
+/// Between two leads where the former was shared: the run ended, and what follows sorts before (or behind) it.
+const RUN_ENDS_BELOW: u8 = 0x03;
+const RUN_ENDS_ABOVE: u8 = 0xFF;
+
+fn pieces() -> &'static [Piece; 128] {
+    static PIECES: OnceLock<[Piece; 128]> = OnceLock::new();
+    PIECES.get_or_init(|| {
+        std::array::from_fn(|index| {
+            let one = (index as u8 as char).to_string();
+            let key = full_key(Strength::Primary, &one);
+            let mut piece = Piece {
+                length: key.len().min(4) as u8,
+                shares_lead: full_key(Strength::Primary, &one.repeat(2)).len() < 2 * key.len(),
+                ..Piece::default()
+            };
+            piece.bytes[..key.len().min(4)].copy_from_slice(&key[..key.len().min(4)]);
+            piece
+        })
+    })
+}
+
+/// The same bytes as [`full_key`] (a test holds them together), many times faster: keys of rows are made of it.
+fn ascii_key(text: &[u8]) -> Vec<u8> {
+    let pieces = pieces();
+    let mut key = Vec::with_capacity(text.len() + 8);
+    let mut run: Option<Piece> = None;
+    for byte in text {
+        let piece = pieces[usize::from(*byte & 0x7f)];
+        let bytes = &piece.bytes[..usize::from(piece.length)];
+        let Some((lead, rest)) = bytes.split_first() else { continue };
+        let same_run = run.is_some_and(|r| piece.shares_lead && r.bytes[0] == *lead);
+        if !same_run {
+            if let Some(run) = run {
+                key.push(if piece.bytes < run.bytes { RUN_ENDS_BELOW } else { RUN_ENDS_ABOVE });
+            }
+            key.push(*lead);
+            run = Some(piece).filter(|p| p.shares_lead);
+        }
+        key.extend_from_slice(rest);
     }
     key
 }

@@ -27,6 +27,12 @@ pub(crate) fn bounds(ty: &ColumnType) -> (i128, i128) {
 
 impl Assign<'_> {
     pub(super) fn integer<'a>(&mut self, ty: &ColumnType, input: Input<'a>) -> Outcome<'a> {
+        if let Input::Int(v) = input
+            && ty.base == BaseType::BigInt
+            && !ty.unsigned
+        {
+            return Ok(Stored::Int(v));
+        }
         let value = match &input {
             Input::Int(v) => i128::from(*v),
             Input::UInt(v) => i128::from(*v),
