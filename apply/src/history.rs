@@ -7,6 +7,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, params};
 use starling_log::{Hlc, Place, Row, Stamp, VersionVector};
 use xxhash_rust::xxh3::xxh3_128;
 
+use crate::inorder::Counters;
 use crate::layout::Key;
 use crate::materialize::FoldError;
 use crate::physical::quote;
@@ -72,13 +73,18 @@ pub struct Store {
     schema: String,
     insert_record: String,
     insert_unique: String,
+    put_state: String,
 }
+
+/// Kinds of rows in `__starling_state`. What changes with every commit stands in one table, so that it dirties one page.
+const APPLIED: i64 = 0;
+const NEWEST: i64 = 1;
+const COUNTER: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS {s}.__starling_meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS {s}.__starling_applied (origin INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS {s}.__starling_state (kind INTEGER, a INTEGER, b INTEGER, value INTEGER NOT NULL, PRIMARY KEY (kind, a, b)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS {s}.__starling_schema (hlc INTEGER, origin INTEGER, seq INTEGER, payload BLOB, PRIMARY KEY (hlc, origin)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS {s}.__starling_auto (tbl INTEGER, origin INTEGER, value INTEGER, PRIMARY KEY (tbl, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS {s}.__starling_history (tbl INTEGER, key, hlc INTEGER, origin INTEGER, seq INTEGER, idx INTEGER, kind INTEGER,
   raw BLOB, PRIMARY KEY (tbl, key, hlc, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS {s}.__starling_displaced (tbl INTEGER, key, hlc INTEGER, origin INTEGER,
@@ -117,6 +123,7 @@ impl Store {
                  kind = CASE WHEN kind IN (1, 5) AND excluded.kind = 2 THEN kind ELSE excluded.kind END, raw = excluded.raw"
             ),
             insert_unique: format!("INSERT OR IGNORE INTO {s}.__starling_unique VALUES (?1, ?2, ?3, ?4)"),
+            put_state: format!("INSERT OR REPLACE INTO {s}.__starling_state VALUES (?1, ?2, ?3, ?4)"),
             schema: s,
         }
     }
@@ -140,22 +147,45 @@ impl Store {
         stmt.execute(params![name, value])?;
         Ok(())
     }
+    fn state<T>(
+        &self,
+        conn: &Connection,
+        kind: i64,
+        mut each: impl FnMut(&rusqlite::Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, FoldError> {
+        let mut stmt = conn.prepare_cached(&self.sql("SELECT a, b, value FROM {s}.__starling_state WHERE kind = ?1"))?;
+        let rows = stmt.query_map([kind], |r| each(r))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+    fn put_state(&self, conn: &Connection, kind: i64, a: i64, b: u16, value: i64) -> Result<(), FoldError> {
+        let mut stmt = conn.prepare_cached(&self.put_state)?;
+        stmt.execute(params![kind, a, b, value])?;
+        Ok(())
+    }
     pub fn applied(&self, conn: &Connection) -> Result<VersionVector, FoldError> {
-        let mut vector = VersionVector::new();
-        let mut stmt = conn.prepare_cached(&self.sql("SELECT origin, seq FROM {s}.__starling_applied"))?;
-        let mut rows = stmt.query([])?;
-        while let Some(row) = rows.next()? {
-            vector.advance(row.get(0)?, row.get::<_, i64>(1)?.cast_unsigned());
-        }
-        Ok(vector)
+        let pairs = self.state(conn, APPLIED, |r| Ok((r.get(0)?, r.get::<_, i64>(2)?.cast_unsigned())))?;
+        Ok(VersionVector(pairs.into_iter().collect()))
     }
     /// Writes only what differs from `before`.
     pub fn put_applied(&self, conn: &Connection, before: &VersionVector, applied: &VersionVector) -> Result<(), FoldError> {
-        let mut stmt = conn.prepare_cached(&self.sql("INSERT OR REPLACE INTO {s}.__starling_applied VALUES (?1, ?2)"))?;
         for (origin, seq) in applied.iter().filter(|(o, s)| before.get(*o) != *s) {
-            stmt.execute(params![origin, int(seq)])?;
+            self.put_state(conn, APPLIED, i64::from(origin), 0, int(seq))?;
         }
         Ok(())
+    }
+    /// The latest stamp in the file.
+    pub fn newest(&self, conn: &Connection) -> Result<Stamp, FoldError> {
+        let found = self.state(conn, NEWEST, |r| {
+            Ok(Stamp {
+                hlc: Hlc(r.get::<_, i64>(2)?.cast_unsigned()),
+                origin: r.get(1)?,
+            })
+        })?;
+        Ok(found.into_iter().max().unwrap_or_default())
+    }
+    /// One row by origin: the latest of them counts.
+    pub fn put_newest(&self, conn: &Connection, newest: Stamp) -> Result<(), FoldError> {
+        self.put_state(conn, NEWEST, 0, newest.origin, hlc(newest))
     }
     pub fn put_step(&self, conn: &Connection, stamp: Stamp, place: Place, payload: &[u8]) -> Result<(), FoldError> {
         let mut stmt = conn.prepare_cached(&self.sql("INSERT OR REPLACE INTO {s}.__starling_schema VALUES (?1, ?2, ?3, ?4)"))?;
@@ -176,15 +206,12 @@ impl Store {
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
-    pub fn counters(&self, conn: &Connection) -> Result<Vec<((u64, u16), i64)>, FoldError> {
-        let mut stmt = conn.prepare_cached(&self.sql("SELECT tbl, origin, value FROM {s}.__starling_auto"))?;
-        let rows = stmt.query_map([], |r| Ok(((r.get::<_, i64>(0)?.cast_unsigned(), r.get(1)?), r.get(2)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+    pub fn counters(&self, conn: &Connection) -> Result<Counters, FoldError> {
+        let pairs = self.state(conn, COUNTER, |r| Ok(((r.get::<_, i64>(0)?.cast_unsigned(), r.get(1)?), r.get(2)?)))?;
+        Ok(pairs.into_iter().collect())
     }
     pub fn put_counter(&self, conn: &Connection, table: u64, origin: u16, value: i64) -> Result<(), FoldError> {
-        let mut stmt = conn.prepare_cached(&self.sql("INSERT OR REPLACE INTO {s}.__starling_auto VALUES (?1, ?2, ?3)"))?;
-        stmt.execute(params![int(table), origin, value])?;
-        Ok(())
+        self.put_state(conn, COUNTER, int(table), origin, value)
     }
 
     /// Held over the rows of one entry.
@@ -318,12 +345,14 @@ impl Store {
     }
     /// Forgets a table: dropped, truncated, or about to be rebuilt.
     pub fn forget(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
-        for name in ["history", "displaced", "unique", "conflicts", "auto"] {
+        for name in ["history", "displaced", "unique", "conflicts"] {
             conn.execute(
                 &format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema),
                 [int(table)],
             )?;
         }
+        let sql = self.sql("DELETE FROM {s}.__starling_state WHERE kind = ?1 AND a = ?2");
+        conn.execute(&sql, params![COUNTER, int(table)])?;
         Ok(())
     }
     pub fn forget_uniques(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {

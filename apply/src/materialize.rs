@@ -69,11 +69,13 @@ pub struct Materializer {
     pub(crate) store: Store,
     /// Everything below is read from the file on first use, and again after a rollback.
     loaded: bool,
+    moved_on: bool,
     pub(crate) schemas: Schemas,
     pub(crate) layouts: HashMap<u64, Arc<Layout>>,
     stored: VersionVector,
     applied: VersionVector,
     pub(crate) newest: Stamp,
+    stored_newest: Stamp,
     pub(crate) counters: Counters,
     stored_counters: Counters,
     /// Tables to be folded from the log at `finish`.
@@ -88,11 +90,13 @@ impl Materializer {
             schema: schema.to_owned(),
             store: Store::new(schema),
             loaded: false,
+            moved_on: false,
             schemas: Schemas::default(),
             layouts: HashMap::new(),
             stored: VersionVector::new(),
             applied: VersionVector::new(),
             newest: Stamp::default(),
+            stored_newest: Stamp::default(),
             counters: Counters::new(),
             stored_counters: Counters::new(),
             dirty: BTreeSet::new(),
@@ -116,26 +120,29 @@ impl Materializer {
 
     fn load(&mut self, conn: &Connection) -> Result<(), FoldError> {
         if self.loaded {
-            return Ok(());
+            return if self.moved_on { self.load_position(conn) } else { Ok(()) };
         }
-        self.stored = self.store.applied(conn)?;
-        self.applied = self.stored.clone();
-        self.newest = match self.store.meta(conn, "newest")?.as_deref().map(<[u8; 10]>::try_from) {
-            None => Stamp::default(),
-            Some(Ok(bytes)) => stamp_from(bytes),
-            Some(Err(_)) => return Err(FoldError::Broken("the newest stamp in the file is damaged".into())),
-        };
+        self.load_position(conn)?;
         let mut steps = Vec::new();
         for (stamp, place, payload) in self.store.steps(conn)? {
             let change = SchemaChange::from_payload(&payload).map_err(|e| FoldError::Broken(format!("a schema entry in the file: {e}")))?;
             steps.push(Step { stamp, place, change });
         }
         self.schemas = Schemas::fold(steps);
-        self.counters = self.store.counters(conn)?.into_iter().collect();
-        self.stored_counters = self.counters.clone();
         self.layouts.clear();
         self.dirty.clear();
         self.loaded = true;
+        Ok(())
+    }
+
+    fn load_position(&mut self, conn: &Connection) -> Result<(), FoldError> {
+        self.stored = self.store.applied(conn)?;
+        self.applied = self.stored.clone();
+        self.newest = self.store.newest(conn)?;
+        self.stored_newest = self.newest;
+        self.counters = self.store.counters(conn)?;
+        self.stored_counters = self.counters.clone();
+        self.moved_on = false;
         Ok(())
     }
 
@@ -191,7 +198,10 @@ impl Materializer {
         }
         self.store.put_applied(conn, &self.stored, &self.applied)?;
         self.stored.clone_from(&self.applied);
-        self.store.put_meta(conn, "newest", &stamp_bytes(self.newest))?;
+        if self.newest != self.stored_newest {
+            self.store.put_newest(conn, self.newest)?;
+            self.stored_newest = self.newest;
+        }
         if self.counters != self.stored_counters {
             for ((table, origin), value) in &self.counters {
                 if self.stored_counters.get(&(*table, *origin)) != Some(value) {
@@ -201,6 +211,10 @@ impl Materializer {
             self.stored_counters.clone_from(&self.counters);
         }
         Ok(())
+    }
+    /// Another connection committed rows to the file (no schema change): position and counters are read again.
+    pub fn moved_on(&mut self) {
+        self.moved_on = true;
     }
     /// The caller's transaction (or a savepoint around `apply`/`note`) was rolled back: forget what was cached.
     pub fn rolled_back(&mut self) {
@@ -387,20 +401,6 @@ pub(crate) fn count_auto(entry: &Entry, changes: &Changes, plans: &[Option<Plan>
             let slot = counters.entry((plan.layout.table.id, entry.place.origin)).or_insert(0);
             *slot = (*slot).max(value);
         }
-    }
-}
-
-fn stamp_bytes(stamp: Stamp) -> [u8; 10] {
-    let mut bytes = [0; 10];
-    bytes[..8].copy_from_slice(&stamp.hlc.0.to_be_bytes());
-    bytes[8..].copy_from_slice(&stamp.origin.to_be_bytes());
-    bytes
-}
-
-fn stamp_from(b: [u8; 10]) -> Stamp {
-    Stamp {
-        hlc: starling_log::Hlc(u64::from_be_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]])),
-        origin: u16::from_be_bytes([b[8], b[9]]),
     }
 }
 

@@ -11,10 +11,10 @@ use std::thread::JoinHandle;
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::{Mutex, MutexGuard};
-use starling_log::{AppendError, Draft, Entry, Log, Origin, Place, VersionVector};
+use starling_log::{AppendError, Body, Draft, Entry, Log, Origin, Place, VersionVector};
 
 use super::checkpoint::WAL_WAIT_PAGES;
-use super::file::FileSide;
+use super::file::{Epoch, FileSide};
 use super::files::Files;
 use super::intake::Intake;
 use super::progress::Progress;
@@ -32,8 +32,9 @@ pub(crate) struct Lane {
     pub id: u64,
     queue: Sender<Command>,
     waiting: Arc<AtomicUsize>,
-    /// Grows with every commit to the file: each connection's fold finds out that the other one wrote.
-    epoch: AtomicU64,
+    /// Grow with every commit to the file, and with every change of its shape: each connection's fold finds out what the other did.
+    commits: AtomicU64,
+    shapes: AtomicU64,
     /// The applied vector as the file holds it.
     stored: Mutex<VersionVector>,
     file: Mutex<FileSide>,
@@ -48,13 +49,22 @@ impl Lane {
     pub fn ticket(&self) -> Option<Ticket> {
         Ticket::take(&self.waiting)
     }
-    pub fn epoch(&self) -> u64 {
-        self.epoch.load(Ordering::Acquire)
+    pub fn epoch(&self) -> Epoch {
+        Epoch {
+            commits: self.commits.load(Ordering::Acquire),
+            shapes: self.shapes.load(Ordering::Acquire),
+        }
     }
     /// The file was committed with that vector.
-    pub fn committed(&self, applied: &VersionVector) -> u64 {
+    pub fn committed(&self, applied: &VersionVector) -> Epoch {
         self.stored.lock().clone_from(applied);
-        self.epoch.fetch_add(1, Ordering::AcqRel) + 1
+        self.commits.fetch_add(1, Ordering::AcqRel);
+        self.epoch()
+    }
+    /// The same for a schema change.
+    pub fn reshaped(&self, applied: &VersionVector) -> Epoch {
+        self.shapes.fetch_add(1, Ordering::AcqRel);
+        self.committed(applied)
     }
     pub fn stored(&self) -> VersionVector {
         self.stored.lock().clone()
@@ -168,7 +178,8 @@ impl Core {
             id,
             queue,
             waiting: Arc::default(),
-            epoch: AtomicU64::new(1),
+            commits: AtomicU64::new(0),
+            shapes: AtomicU64::new(0),
             stored: Mutex::new(stored),
             file: Mutex::new(file),
             thread: Mutex::new(None),
@@ -295,9 +306,17 @@ impl Core {
             tracing::error!(db = lane.name, %error, "entries that are in the log cannot be applied");
             return Err(error.into());
         }
-        let epoch = lane.committed(&applied);
+        let reshaped = missing.iter().any(|e| matches!(e.body, Body::Schema(_)));
+        let epoch = if reshaped { lane.reshaped(&applied) } else { lane.committed(&applied) };
         file.set_epoch(epoch);
         file.behind.clear();
+        if reshaped {
+            let database = crate::materialize::load_database(file.connection(), &lane.name)?;
+            self.change_catalog(&lane.name, database);
+            let mut system = self.system.lock();
+            let position = system.applied().clone();
+            system.apply(&missing, &position)?;
+        }
         drop(file);
         self.caught_up(lane, places);
         Ok(())

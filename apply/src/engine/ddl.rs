@@ -10,7 +10,7 @@ use starling_log::entry::object_id;
 use starling_log::{Body, Control, Draft, Entry, Schema};
 
 use super::core::{Core, Lane};
-use super::file::{FileSide, Identity};
+use super::file::{Epoch, FileSide, Identity};
 use super::files::{self, MAX_ATTACHED};
 use super::{ApplyError, Committed, WriteError, intake, placed, system};
 use crate::catalog::Catalog;
@@ -140,11 +140,10 @@ fn create_database(core: &Arc<Core>, entry: &Arc<Entry>, name: &str) -> Result<(
     applied.advance(entry.place.origin, entry.place.seq);
     core.files.add(name, id);
     let outcome = create_file(core, name, id).and_then(|mut file| {
-        file.begin(0)?;
+        file.begin(Epoch::default())?;
         file.apply(entry, &**core)?;
         file.finish(&applied, &**core)?;
         file.commit()?;
-        file.set_epoch(1);
         let database = load_database(file.connection(), name)?;
         Ok((file, database))
     });
@@ -188,7 +187,7 @@ fn change_database(core: &Arc<Core>, lane: &Arc<Lane>, entry: &Arc<Entry>) -> Re
         Ok(outcome)
     });
     let outcome = outcome.inspect_err(|_| file.rollback())?;
-    let epoch = lane.committed(&applied);
+    let epoch = lane.reshaped(&applied);
     file.set_epoch(epoch);
     if outcome.dropped {
         drop(file);

@@ -13,10 +13,29 @@ use super::files::{self, Attached, Files};
 use crate::materialize::{EntrySource, FoldError, Materializer, Outcome};
 use crate::physical::quote;
 
+/// How often a file was committed, and its shape changed, since its lane started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Epoch {
+    pub commits: u64,
+    pub shapes: u64,
+}
+
+impl Epoch {
+    /// Tells a connection's fold what happened since `known`.
+    pub fn tell(self, known: &mut Epoch, fold: &mut Materializer) {
+        if self.shapes != known.shapes {
+            fold.rolled_back();
+        } else if self.commits != known.commits {
+            fold.moved_on();
+        }
+        *known = self;
+    }
+}
+
 pub(crate) struct FileSide {
     conn: Attached,
     fold: Materializer,
-    epoch: u64,
+    epoch: Epoch,
     /// Durable in the log, but applying them failed.
     pub behind: Vec<Arc<Entry>>,
 }
@@ -34,7 +53,7 @@ impl FileSide {
         Ok(FileSide {
             conn,
             fold,
-            epoch: 0,
+            epoch: Epoch::default(),
             behind: Vec::new(),
         })
     }
@@ -42,11 +61,8 @@ impl FileSide {
         &self.conn
     }
     /// `epoch`: the lane's; another than last time means that the try connection wrote meanwhile.
-    pub fn begin(&mut self, epoch: u64) -> Result<(), FoldError> {
-        if self.epoch != epoch {
-            self.fold.rolled_back();
-            self.epoch = epoch;
-        }
+    pub fn begin(&mut self, epoch: Epoch) -> Result<(), FoldError> {
+        epoch.tell(&mut self.epoch, &mut self.fold);
         Ok(files::run(&self.conn, "BEGIN IMMEDIATE")?)
     }
     pub fn apply(&mut self, entry: &Entry, log: &dyn EntrySource) -> Result<Outcome, FoldError> {
@@ -59,7 +75,7 @@ impl FileSide {
         Ok(files::run(&self.conn, "COMMIT")?)
     }
     /// After `commit`: the lane's epoch now.
-    pub fn set_epoch(&mut self, epoch: u64) {
+    pub fn set_epoch(&mut self, epoch: Epoch) {
         self.epoch = epoch;
     }
     pub fn rollback(&mut self) {

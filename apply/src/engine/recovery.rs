@@ -14,7 +14,7 @@ use starling_log::log::ReadError;
 use starling_log::{Body, Entry, Log, Place, VersionVector};
 
 use super::core::{entry_at, scan_log};
-use super::file::{FileSide, Identity};
+use super::file::{Epoch, FileSide, Identity};
 use super::files::Files;
 use super::intake::{Intake, databases, missing_cause};
 use super::system::{self, System};
@@ -376,7 +376,7 @@ impl Recovered {
             return Ok(false);
         }
         if self.open.is_none() {
-            file.begin(1)?;
+            file.begin(Epoch::default())?;
             self.open = Some(0);
         }
         let outcome = file.apply(entry, log)?;
@@ -399,7 +399,7 @@ impl Recovered {
             if applied == self.applied {
                 return Ok(());
             }
-            file.begin(1)?;
+            file.begin(Epoch::default())?;
         }
         file.finish(&applied, log)?;
         file.commit()?;

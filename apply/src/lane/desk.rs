@@ -16,6 +16,7 @@ use crate::capture::{Capture, Position};
 use crate::catalog::Catalog;
 use crate::engine::Role;
 use crate::engine::core::{Core, Lane};
+use crate::engine::file::Epoch;
 use crate::engine::files::{self, Attached};
 use crate::materialize::{FoldError, Materializer};
 
@@ -33,7 +34,7 @@ pub(crate) fn end_savepoint(conn: &Connection, undo: bool) -> rusqlite::Result<(
 /// The fold of one file on this connection; `epoch` tells whether another connection changed the file meanwhile.
 struct Fold {
     name: String,
-    epoch: u64,
+    epoch: Epoch,
     fold: Materializer,
 }
 
@@ -56,6 +57,7 @@ pub(crate) struct Desk {
     conn: Attached,
     bench: Bench,
     catalog: Arc<Catalog>,
+    settling: bool,
 }
 
 /// What became of a job that was run.
@@ -145,6 +147,7 @@ impl Desk {
                 unchecked: false,
             },
             catalog: Arc::default(),
+            settling: false,
         })
     }
 
@@ -172,10 +175,7 @@ impl Desk {
         let epoch = lane.epoch();
         let folds = &mut self.bench.folds;
         if let Some(known) = folds.iter_mut().find(|f| f.name == lane.name && f.fold.db() == lane.id) {
-            if known.epoch != epoch {
-                known.fold.rolled_back();
-                known.epoch = epoch;
-            }
+            epoch.tell(&mut known.epoch, &mut known.fold);
             return Ok(());
         }
         folds.retain(|f| f.name != lane.name);
@@ -271,8 +271,9 @@ impl Desk {
         {
             tracing::error!(%error, "a transaction could not be rolled back");
         }
-        for fold in &mut self.bench.folds {
-            fold.fold.rolled_back();
+        // Before `settle` the folds know nothing of this transaction.
+        if std::mem::take(&mut self.settling) {
+            self.bench.folds.iter_mut().for_each(|f| f.fold.rolled_back());
         }
     }
 
@@ -289,6 +290,7 @@ impl Desk {
     /// `lanes`: those whose databases changed, all held.
     pub fn settle(&mut self, lanes: &[Arc<Lane>], entries: &[Arc<Entry>]) -> Result<(), FoldError> {
         let core = Arc::clone(&self.bench.core);
+        self.settling = true;
         self.bench.capture.end();
         let applied = progress_after(&core.progress.applied(), entries);
         for lane in lanes {
@@ -314,6 +316,7 @@ impl Desk {
                 fold.epoch = epoch;
             }
         }
+        self.settling = false;
         Ok(())
     }
 }
