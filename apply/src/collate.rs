@@ -3,7 +3,7 @@
 //! Promises: equal sort keys exactly where a collation calls two texts equal; comparing two ASCII texts allocates nothing; the order of
 //! a collation never changes without [`COLLATION_VERSION`] changing (indexes are built on it: a new version rebuilds them).
 //!
-//! How exact they are: `_bin`, `binary` and ASCII text: exactly as MySQL. `*_0900_*` and `*_unicode_*` follow the Unicode Collation Algorithm
+//! How exact they are: `_bin`, `binary` and ASCII text: exactly as MySQL (but for the places of ^ and ` in `*_unicode_*`). `*_0900_*` and `*_unicode_*` follow the Unicode Collation Algorithm
 //! with CLDR's root order of today, MySQL's with the tables of Unicode 9, 4 and 5.2: letters agree, some symbols and later
 //! scripts sort elsewhere, and `unicode_ci` here tells characters beyond the BMP apart. `general_ci` and the latin1 ones weigh
 //! single characters as MySQL does, its whole BMP.
