@@ -96,7 +96,8 @@ pub async fn authenticate<S: Stream>(
     };
     let target = account.as_ref().unwrap_or(&decoy);
     let mut token = claim.auth.to_vec();
-    if claim.plugin.is_some_and(|p| p != target.plugin) && !(target.auth.is_empty() && token.is_empty()) {
+    // Also without a password: a client that could not load the plugin we offered waits to be told another.
+    if claim.plugin.is_some_and(|p| p != target.plugin) {
         *scramble = auth::scramble();
         token = exchange(wire, &greeting::auth_switch(&target.plugin, scramble)).await?;
     }

@@ -66,7 +66,7 @@ impl Prepared {
         match stmt::plan(session, &text, &parsed, &types)? {
             Some((plan, _)) => {
                 let plan = Arc::new(plan);
-                self.plan = Some((key, types, plan.clone()));
+                self.plan = (!plan.reads_user_variables()).then(|| (key, types, plan.clone()));
                 stmt::run_plan(session, &plan, &inputs, sink, more).await
             }
             None => stmt::run_parsed(session, &text, &parsed, None, &inputs, sink, more).await,

@@ -7,8 +7,7 @@ use std::time::Instant;
 use starling_apply::Engine;
 
 use crate::cluster::Cluster;
-use crate::sql::plan::PlanCache;
-use crate::sql::plan::SelectPlan;
+use crate::sql::plan::{Arg, PlanCache, SelectPlan};
 use crate::sql::stmt::write::WritePlan;
 use crate::sql::vars::{Facts, Globals};
 
@@ -21,6 +20,21 @@ use super::registry::Registry;
 pub enum Plan {
     Select(SelectPlan),
     Write(WritePlan),
+}
+
+impl Plan {
+    /// Their types stand in the plan, and may change from one run to the next.
+    pub fn reads_user_variables(&self) -> bool {
+        let args = match self {
+            Plan::Select(select) => &select.lowered.args,
+            Plan::Write(write) => return write.args().any(is_user_variable),
+        };
+        args.iter().any(is_user_variable)
+    }
+}
+
+fn is_user_variable(arg: &Arg) -> bool {
+    matches!(arg, Arg::UserVar { .. })
 }
 
 pub struct Server {

@@ -150,6 +150,26 @@ pub fn plan(scope: &Scope<'_>, insert: &ast::Insert, pins: &mut Pins) -> Result<
     })))
 }
 
+impl InsertPlan {
+    /// All arguments of it: of the rows' expressions, the query, the upsert.
+    pub fn args(&self) -> impl Iterator<Item = &Arg> {
+        let rows: &[Vec<Cell>] = if let Source::Values(rows) = &self.source { rows } else { &[] };
+        let asked = rows.iter().flatten().filter_map(|cell| {
+            if let Cell::Expr(lowered, _) = cell {
+                Some(&lowered.args)
+            } else {
+                None
+            }
+        });
+        let query = if let Source::Query { lowered, .. } = &self.source {
+            Some(&lowered.args)
+        } else {
+            None
+        };
+        asked.chain(query).chain([&self.extra]).flatten()
+    }
+}
+
 /// SQLite's own key, where the table has no primary key of MySQL's.
 fn hidden(table: &Table) -> Option<String> {
     table.primary().is_none().then(|| "rowid".to_string())

@@ -117,8 +117,8 @@ fn plan_or_clear(session: &mut Session, text: &[u8], parsed: &Parsed, types: &[T
 }
 
 fn keep(session: &Session, key: Key, raws: &[RawLiteral<'_>], pins: Pins, plan: &Arc<Plan>) {
-    // A plan made under another catalog than the key says is not kept.
-    if session.server.engine.catalog().version != key.catalog {
+    // A plan made under another catalog than the key says is not kept, nor one with a user variable's type in it.
+    if session.server.engine.catalog().version != key.catalog || plan.reads_user_variables() {
         return;
     }
     let mut slots: Vec<u32> = pins.0.into_iter().filter(|s| *s != NO_SLOT).collect();

@@ -13,6 +13,7 @@ use starling_log::Row;
 
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::context::{self, Context, Warning};
+use crate::sql::plan::Arg;
 use crate::sql::result::{Done, ResultColumn, Sink};
 use crate::sql::session::errors::{from_sqlite, from_write, read_only};
 use crate::sql::session::{Counters, Inputs, Plan, Session, args};
@@ -79,6 +80,14 @@ impl WritePlan {
             }
         }
         Ok(true)
+    }
+    /// Arguments of the whole plan.
+    pub fn args(&self) -> Box<dyn Iterator<Item = &Arg> + '_> {
+        match self {
+            WritePlan::Insert(plan) => Box::new(plan.args()),
+            WritePlan::Update(plan) => Box::new(plan.args().iter()),
+            WritePlan::Delete(plan) => Box::new(plan.args().iter()),
+        }
     }
     fn returning(&self) -> Option<&Returning> {
         match self {
