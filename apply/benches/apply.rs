@@ -219,7 +219,7 @@ fn main() {
         let mut both = Vec::new();
         for i in 0..UPDATES {
             let id = 1 + i.wrapping_mul(7919) % ROWS;
-            let mut update = |author: &mut Author, id: u64, k: i64| {
+            let update = |author: &mut Author, id: u64, k: i64| {
                 let mut all = changes(db, table);
                 let key = Row::from_values([ValueRef::Int(id.cast_signed())]);
                 all.push(ChangeRef {

@@ -6,8 +6,10 @@
 #[path = "reference/model.rs"]
 mod model;
 #[path = "reference/replica.rs"]
+#[allow(dead_code)]
 mod replica;
 #[path = "reference/world.rs"]
+#[allow(dead_code)]
 mod world;
 
 use model::fold;

@@ -105,10 +105,11 @@ impl SystemTable {
         };
         let (statement, view) = current();
         let mut made = self.made.lock();
-        if let (number, Some(rows)) = &*made {
-            if *number == statement && statement != 0 {
-                return rows.clone();
-            }
+        if let (number, Some(rows)) = &*made
+            && *number == statement
+            && statement != 0
+        {
+            return rows.clone();
         }
         let view = view.unwrap_or_else(|| Arc::new(View::default()));
         let rows = Arc::new(super::rows(&source.database, &source.table, source.provider.as_ref(), &view));
@@ -144,10 +145,10 @@ unsafe impl VTabCursor for SystemCursor<'_> {
     fn column(&self, context: &mut Context, column: c_int) -> rusqlite::Result<()> {
         let row = self.rows.get(self.at);
         match row.and_then(|r| r.get(column as usize)) {
-            None | Some(Value::Null) => context.set_result(&Null),
+            None | Some(Value::Null) => context.set_result(Null),
             Some(Value::Int(v)) => context.set_result(v),
             Some(Value::Real(v)) => context.set_result(v),
-            Some(Value::Text(v)) => context.set_result(&String::from_utf8_lossy(v).as_ref()),
+            Some(Value::Text(v)) => context.set_result(String::from_utf8_lossy(v).as_ref()),
             Some(Value::Blob(v)) => context.set_result(v),
         }
     }

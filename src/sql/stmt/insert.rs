@@ -65,7 +65,8 @@ struct Target {
 #[derive(Debug)]
 enum Fallback {
     Value(Value),
-    Now(u8),
+    /// CURRENT_TIMESTAMP of the column's precision.
+    Now,
     /// DEFAULT (expr): run on the lane for each row.
     Expr(Lowered, Box<Ty>),
     /// 1364 in strict mode, else this.
@@ -354,7 +355,7 @@ fn fallback(scope: &Scope<'_>, table: &Table, column: &Column) -> Result<Fallbac
         DefaultValue::None => Fallback::Missing(implicit(column)),
         DefaultValue::Literal(text) => Fallback::Value(literal_default(table, column, text)?),
         DefaultValue::Bytes(bytes) => Fallback::Value(stored(table, column, Input::Bytes(bytes))?),
-        DefaultValue::Now => Fallback::Now(column.ty.decimals.unwrap_or(0)),
+        DefaultValue::Now => Fallback::Now,
         DefaultValue::Expr(text) => {
             let own = OwnText::parse(scope, text)?;
             let (mut lowered, ty) = lone(scope, &own.expr, &mut Pins::default())?;

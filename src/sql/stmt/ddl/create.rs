@@ -174,10 +174,10 @@ pub fn add_column(table: &mut Table, built: &mut Built, at: Option<usize>) -> Re
 
 pub fn lower_generated(build: &Build<'_>, table: &mut Table, id: u32, expr: &Expr) -> Result<()> {
     let lowered = build.lower_value(table, expr, id)?;
-    if let Some(column) = table.columns.iter_mut().find(|c| c.id == id) {
-        if let Some(Generated { lowered: slot, .. }) = &mut column.generated {
-            *slot = lowered;
-        }
+    if let Some(column) = table.columns.iter_mut().find(|c| c.id == id)
+        && let Some(Generated { lowered: slot, .. }) = &mut column.generated
+    {
+        *slot = lowered;
     }
     Ok(())
 }

@@ -159,16 +159,16 @@ pub fn drop(build: &Build<'_>, names: &[TableName], if_exists: bool) -> Result<D
 
 pub fn truncate(build: &Build<'_>, name: &TableName) -> Result<DdlStep> {
     let table = find(build, name)?;
-    if build.ddl.foreign_key_checks {
-        if let Some((child, foreign)) = alter::referencing(build, &table.name).first() {
-            return Err(SqlError::new(
-                1701,
-                format!(
-                    "Cannot truncate a table referenced in a foreign key constraint (`{}`.`{}`, CONSTRAINT `{}`)",
-                    build.database.name, child.name, foreign.name
-                ),
-            ));
-        }
+    if build.ddl.foreign_key_checks
+        && let Some((child, foreign)) = alter::referencing(build, &table.name).first()
+    {
+        return Err(SqlError::new(
+            1701,
+            format!(
+                "Cannot truncate a table referenced in a foreign key constraint (`{}`.`{}`, CONSTRAINT `{}`)",
+                build.database.name, child.name, foreign.name
+            ),
+        ));
     }
     Ok(DdlStep::of(SchemaChange::TruncateTable { table: table.id }))
 }

@@ -81,7 +81,7 @@ impl InsertPlan {
             Fallback::Value(value) => DefaultReady::Value(value.clone()),
             Fallback::Missing(value) => DefaultReady::Missing(value.clone()),
             Fallback::Auto => DefaultReady::Auto,
-            Fallback::Now(_) => {
+            Fallback::Now => {
                 let arg = crate::sql::plan::Arg::Context(super::now(&self.table.columns[column]));
                 DefaultReady::Value(args::values(session, &[arg], inputs)?.swap_remove(0))
             }
