@@ -22,6 +22,8 @@ pub struct Options {
     pub read_only: bool,
     /// Reads see the newest state, statement by statement (READ COMMITTED).
     pub newest: bool,
+    /// Reads lock what they read (SERIALIZABLE): the first one takes the lanes.
+    pub serializable: bool,
 }
 
 struct Open {
@@ -56,6 +58,10 @@ impl Transaction {
     }
     pub fn is_read_only(&self) -> bool {
         self.open.as_ref().is_some_and(|o| o.options.read_only)
+    }
+    /// Is a read to take the lanes before it runs?
+    pub fn locks_reads(&self) -> bool {
+        self.open.as_ref().is_some_and(|o| o.options.serializable && o.lanes.is_none())
     }
     pub fn has_written(&self) -> bool {
         self.open.as_ref().is_some_and(|o| o.lanes.is_some())

@@ -45,7 +45,7 @@ impl Holders {
     fn allows(&self, session: u32, write: bool) -> bool {
         let foreign_writer = self.writer.is_some_and(|w| w != session);
         let foreign_reader = self.readers.iter().any(|r| *r != session);
-        !foreign_writer && !(write && foreign_reader)
+        !(foreign_writer || write && foreign_reader)
     }
 }
 

@@ -16,6 +16,7 @@ use super::{ApplyError, Committed, WriteError, intake, placed, system};
 use crate::lane::runner::{Parked, park};
 use crate::lane::work::Failure;
 use crate::materialize::{FoldError, load_database};
+use crate::schema::SchemaChange;
 
 /// Decides on a schema change, once it is alone on the newest catalog; `None`: nothing to do.
 pub type Check<'c, E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + 'c>;

@@ -29,6 +29,14 @@ use super::write::function_context;
 
 /// Runs `plan` and counts its rows. `locked`: FOR UPDATE and the like were honoured by taking the lanes.
 pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    if session.transaction.locks_reads() {
+        let wait_ms = session.settings().lock_wait_ms;
+        session
+            .transaction
+            .lock(wait_ms)
+            .await
+            .map_err(|e| from_write(crate::txn::retype(e)))?;
+    }
     let values = args::values(session, &plan.lowered.args, inputs)?;
     let functions = function_context(session, false);
     let dbs: SmallVec<[&str; 4]> = plan

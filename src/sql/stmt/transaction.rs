@@ -22,6 +22,7 @@ fn options(session: &mut Session, read_only: Option<bool>) -> Options {
     Options {
         read_only: read_only.or(next.read_only).unwrap_or(settings.read_only),
         newest: isolation == Isolation::ReadCommitted,
+        serializable: isolation == Isolation::Serializable,
     }
 }
 
