@@ -154,7 +154,7 @@ fn files_stay_small() {
 #[test]
 fn functions_stay_small() {
     let mut found = Vec::new();
-    for (name, text) in sources() {
+    for (name, text) in sources().into_iter().filter(|(name, _)| !is_test_file(name)) {
         let mut open: Option<(usize, usize, String)> = None;
         for (number, line) in text.lines().enumerate() {
             let code = line.trim_start();

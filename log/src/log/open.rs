@@ -67,8 +67,9 @@ impl Opening<'_> {
         Ok(found)
     }
 
-    /// The last whole segment of an origin; parts without their last one behind it are removed.
-    fn tail(&self, origin: Origin, flush: &mut u64) -> Result<Option<Tail>, OpenError> {
+    /// The last whole segment of an origin. Parts without their last one behind it are removed, and what a crash left of an entry of
+    /// several parts that was being pruned (`cut`: the highest number pruned).
+    fn tail(&self, origin: Origin, cut: u64, flush: &mut u64) -> Result<Option<Tail>, OpenError> {
         let mut above = keys::segment(origin, u64::MAX, u16::MAX);
         loop {
             let Some((key, record)) = self.store.before(Tree::Log, &above).map_err(|e| self.failed(e))? else {
@@ -88,10 +89,14 @@ impl Opening<'_> {
             });
             walked.map_err(|e| self.failed(e))?;
             if header.commits() {
-                let tail = tail_of(&records);
-                let (number, tail) = tail.ok_or_else(|| self.damaged(format!("the last segment of origin {origin}")))?;
-                *flush = (*flush).max(number);
-                return Ok(Some(tail));
+                if let Some((number, _)) = keys::record_head(&record) {
+                    *flush = (*flush).max(number);
+                }
+                match tail_of(&records) {
+                    Some((_, tail)) => return Ok(Some(tail)),
+                    None if first <= cut => {}
+                    None => return Err(self.damaged(format!("the last segment of origin {origin}"))),
+                }
             }
             let ops = found.into_iter().map(|key| Op::Remove(Tree::Log, key)).collect();
             self.store.write(ops).map_err(|e| self.failed(e))?;
@@ -155,7 +160,10 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
     let pruned = VersionVector(cuts.iter().map(|(origin, tail)| (*origin, tail.seq)).collect());
     let mut tails = cuts;
     for origin in opening.origins()? {
-        let Some(tail) = opening.tail(origin, &mut flush)? else { continue };
+        let cut = tails.get(&origin).map_or(0, |t| t.seq);
+        let Some(tail) = opening.tail(origin, cut, &mut flush)? else {
+            continue;
+        };
         let slot = tails.entry(origin).or_default();
         if slot.seq < tail.seq {
             *slot = tail;
