@@ -13,6 +13,7 @@ use super::core::{Core, Lane};
 use super::file::{Epoch, FileSide, Identity};
 use super::files::{self, MAX_ATTACHED};
 use super::{ApplyError, Committed, WriteError, intake, placed, system};
+use crate::catalog::Catalog;
 use crate::lane::runner::{Parked, park};
 use crate::lane::work::Failure;
 use crate::materialize::{FoldError, load_database};
