@@ -117,13 +117,21 @@ pub async fn authenticate<S: Stream>(
             account: format!("{}@{}", account.user, account.host),
             attributes: Vec::new(),
         }),
-        _ => Err(Failure::Sql(denied(claim.user, &host, !token.is_empty()))),
+        _ => {
+            let hint = accounts.hint(claim.user, claim.ip);
+            Err(Failure::Sql(denied(claim.user, &host, !token.is_empty(), hint)))
+        }
     }
 }
 
-fn denied(user: &str, host: &str, password: bool) -> SqlError {
+/// `hint`: why, where that helps nobody to guess.
+fn denied(user: &str, host: &str, password: bool, hint: Option<&str>) -> SqlError {
     let using = if password { "YES" } else { "NO" };
-    SqlError::new(1045, format!("Access denied for user '{user}'@'{host}' (using password: {using})"))
+    let hint = hint.map(|h| format!(": {h}")).unwrap_or_default();
+    SqlError::new(
+        1045,
+        format!("Access denied for user '{user}'@'{host}' (using password: {using}){hint}"),
+    )
 }
 
 async fn exchange<S: Stream>(wire: &mut Wire<S>, question: &[u8]) -> Result<Vec<u8>, Failure> {
