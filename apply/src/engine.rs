@@ -158,10 +158,15 @@ pub(crate) fn placed(entry: &Entry) -> Placed {
 /// Key of the log's identity among its small values.
 const IDENTITY: &str = "log_identity";
 
+struct Helpers {
+    stop: Sender<()>,
+    threads: Vec<JoinHandle<()>>,
+}
+
 pub struct Engine {
     core: Arc<Core>,
-    /// Dropped to end the upkeep thread.
-    upkeep: Mutex<Option<(Sender<()>, JoinHandle<()>)>>,
+    /// Dropped to end the upkeep and retry threads.
+    helpers: Mutex<Option<Helpers>>,
 }
 
 impl Engine {
@@ -172,6 +177,7 @@ impl Engine {
         std::fs::create_dir_all(&options.dir).map_err(|e| OpenError::io(&options.dir, e))?;
         let identity = log_identity(&log).map_err(|e| OpenError::io(&options.dir, e))?;
         let (kick, kicks) = bounded(1);
+        let (held_wake, held_wakes) = bounded(1);
         let files = Files::new(options.dir, options.on_connect, WalWatch::new(kick));
         let found = recovery::recover(&log, &files, identity.clone(), options.on_progress)?;
         let dir = files.dir().to_owned();
@@ -184,6 +190,7 @@ impl Engine {
             intake: found.intake,
             catalog: found.catalog,
             full_row_image: options.full_row_image,
+            held_wake,
         });
         if let Some(origin) = options.origin {
             core.set_origin(origin);
@@ -194,14 +201,14 @@ impl Engine {
                     .map_err(|e| OpenError::io(&dir, e))?;
             }
         }
-        // What waits for causes is tried once, and by the upkeep from then on; a failure stands in the status.
+        // What waits for causes is tried once, and by the retrying thread from then on; a failure stands in the status.
         if let Err(error) = intake::apply(&core, Vec::new()) {
             tracing::error!(%error, "held entries cannot be applied");
         }
-        let upkeep = start_upkeep(&core, kicks).map_err(|e| OpenError::io(&dir, e))?;
+        let helpers = start_helpers(&core, kicks, held_wakes).map_err(|e| OpenError::io(&dir, e))?;
         Ok(Arc::new(Engine {
             core,
-            upkeep: Mutex::new(Some(upkeep)),
+            helpers: Mutex::new(Some(helpers)),
         }))
     }
     pub fn log(&self) -> &Arc<Log> {
@@ -335,7 +342,7 @@ impl Engine {
     }
     /// How many entries are held, and why the first one is (for the status).
     pub fn held(&self) -> (usize, Option<String>) {
-        self.core.intake.lock().held()
+        self.core.held.lock().clone()
     }
     /// Digests of all tables at one position (pinned).
     pub fn digests(&self) -> Result<digest::Report, ApplyError> {
@@ -376,14 +383,16 @@ impl Engine {
         if self.core.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        if let Some((stop, thread)) = self.upkeep.lock().take() {
-            drop(stop);
-            if thread.join().is_err() {
-                tracing::error!("the upkeep thread panicked");
-            }
-        }
+        let helpers = self.helpers.lock().take();
+        // The lanes first: a helper may be waiting for one.
         for lane in self.core.lanes().values() {
             lane.stop(Failure::Closed);
+        }
+        if let Some(Helpers { stop, threads }) = helpers {
+            drop(stop);
+            if threads.into_iter().any(|t| t.join().is_err()) {
+                tracing::error!("a helping thread panicked");
+            }
         }
         // Whoever still changes files from outside of the lanes ends first.
         let _ddl = self.core.ddl.lock();
@@ -406,13 +415,20 @@ pub(crate) fn deadline(wait_ms: u64) -> Option<Instant> {
     Instant::now().checked_add(Duration::from_millis(wait_ms))
 }
 
-fn start_upkeep(core: &Arc<Core>, kicks: Receiver<()>) -> std::io::Result<(Sender<()>, JoinHandle<()>)> {
+fn start_helpers(core: &Arc<Core>, kicks: Receiver<()>, held_wakes: Receiver<()>) -> std::io::Result<Helpers> {
     let (stop, stopped) = bounded(0);
-    let weak = Arc::downgrade(core);
-    let thread = std::thread::Builder::new()
+    let (weak, ends) = (Arc::downgrade(core), stopped.clone());
+    let upkeep = std::thread::Builder::new()
         .name("upkeep".to_owned())
-        .spawn(move || checkpoint::run(&weak, &kicks, &stopped))?;
-    Ok((stop, thread))
+        .spawn(move || checkpoint::run(&weak, &kicks, &ends))?;
+    let weak = Arc::downgrade(core);
+    let retry = std::thread::Builder::new()
+        .name("held".to_owned())
+        .spawn(move || intake::retry(&weak, &held_wakes, &stopped))?;
+    Ok(Helpers {
+        stop,
+        threads: vec![upkeep, retry],
+    })
 }
 
 fn check_build() -> Result<(), OpenError> {

@@ -58,11 +58,15 @@ impl Gate {
 #[derive(Default)]
 pub struct Pool {
     idle: Mutex<Vec<Attached>>,
+    used: AtomicBool,
 }
 
 impl Pool {
     fn take(&self, files: &Files) -> rusqlite::Result<Attached> {
         let idle = self.idle.lock().pop();
+        if !self.used.load(Ordering::Relaxed) {
+            self.used.store(true, Ordering::Relaxed);
+        }
         match idle {
             Some(conn) => Ok(conn),
             None => files.connect(Role::Read),
@@ -72,6 +76,12 @@ impl Pool {
         let mut idle = self.idle.lock();
         if idle.len() < IDLE_READERS {
             idle.push(conn);
+        }
+    }
+    /// Closes idle readers if none was used since the last call.
+    pub fn relax(&self) {
+        if !self.used.swap(false, Ordering::Relaxed) {
+            self.clear();
         }
     }
     pub fn clear(&self) {

@@ -1,4 +1,4 @@
-//! The upkeep thread: checkpoints, stored positions of idle files, held entries whose time has come.
+//! The upkeep thread: checkpoints, stored positions of idle files, memory of idle readers.
 //!
 //! Promises: no lane ever checkpoints on its own way; a WAL is bounded as far as open snapshots let it; a restart finds every
 //! file's position close to the log's end. Must not know: what is in the files.
@@ -14,14 +14,11 @@ use starling_log::VersionVector;
 use super::core::{Core, Lane};
 use super::file::FileSide;
 use super::files::WAL_KICK_PAGES;
-use super::intake;
 use crate::lane::runner::park;
 use crate::materialize::FoldError;
 
 /// The thread looks around that often.
 const TICK: Duration = Duration::from_millis(250);
-/// Held entries are tried again that often.
-const HELD_TICK: Duration = Duration::from_millis(5);
 /// A WAL with anything in it is checkpointed after that long.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// An idle file's position is moved up that often (if there is anything to move), or after that many bytes of entries.
@@ -31,6 +28,8 @@ const BUMP_BYTES: u64 = 16 << 20;
 const WAL_CUT_PAGES: u32 = 16_384;
 /// A WAL of that many pages (256 MiB) makes its lane wait for that.
 pub const WAL_WAIT_PAGES: u32 = 65_536;
+/// A lane waits for a cut at most that often.
+pub const CUT_EVERY: Duration = Duration::from_secs(5);
 /// How long a cut waits for readers.
 const CUT_WAIT: Duration = Duration::from_millis(500);
 
@@ -54,38 +53,17 @@ pub(crate) fn run(core: &Weak<Core>, kicks: &Receiver<()>, stop: &Receiver<()>) 
         written: 0,
         applied: Arc::default(),
     };
-    let mut held = false;
     loop {
-        let soon = if held {
-            crossbeam::channel::after(HELD_TICK)
-        } else {
-            crossbeam::channel::never()
-        };
         select! {
             recv(stop) -> _ => return,
             recv(kicks) -> _ => {}
             recv(ticks) -> _ => {}
-            recv(soon) -> _ => {}
         }
         let Some(core) = core.upgrade() else {
             return;
         };
-        held = retry_held(&core);
         upkeep.round(&core);
     }
-}
-
-/// True: there are entries that wait.
-fn retry_held(core: &Arc<Core>) -> bool {
-    let Some(mut intake) = core.intake.try_lock() else {
-        return true;
-    };
-    if intake.is_empty() {
-        return false;
-    }
-    // An error stays in the status as the reason for holding.
-    let _ = intake::pump(core, &mut intake);
-    !intake.is_empty()
 }
 
 impl Upkeep {
@@ -104,6 +82,7 @@ impl Upkeep {
                 bump(core, lane);
             }
             bump_system(core);
+            core.pool.relax();
             self.bumped = Instant::now();
             self.written = core.written();
             self.applied = core.progress.applied();

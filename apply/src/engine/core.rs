@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use parking_lot::{Mutex, MutexGuard};
 use starling_log::{AppendError, Body, Draft, Entry, Log, Origin, Place, VersionVector};
 
-use super::checkpoint::WAL_WAIT_PAGES;
+use super::checkpoint::{CUT_EVERY, WAL_WAIT_PAGES};
 use super::file::{Epoch, FileSide};
 use super::files::Files;
 use super::intake::Intake;
@@ -39,6 +40,7 @@ pub(crate) struct Lane {
     stored: Mutex<VersionVector>,
     file: Mutex<FileSide>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    last_cut: Mutex<Option<Instant>>,
 }
 
 impl Lane {
@@ -96,6 +98,9 @@ pub(crate) struct Core {
     pub full_row_image: bool,
     pub system: Mutex<System>,
     pub intake: Mutex<Intake>,
+    /// What the intake holds, for whoever must not wait for it.
+    pub held: Mutex<(usize, Option<String>)>,
+    pub held_wake: Sender<()>,
     /// One schema change at a time.
     pub ddl: Mutex<()>,
     pub closed: AtomicBool,
@@ -120,6 +125,7 @@ pub(crate) struct Parts {
     pub intake: Intake,
     pub catalog: Catalog,
     pub full_row_image: bool,
+    pub held_wake: Sender<()>,
 }
 
 impl Core {
@@ -135,6 +141,8 @@ impl Core {
             full_row_image: parts.full_row_image,
             system: Mutex::new(parts.system),
             intake: Mutex::new(parts.intake),
+            held: Mutex::default(),
+            held_wake: parts.held_wake,
             ddl: Mutex::new(()),
             closed: AtomicBool::new(false),
             catalog: ArcSwap::from_pointee(parts.catalog),
@@ -183,6 +191,7 @@ impl Core {
             stored: Mutex::new(stored),
             file: Mutex::new(file),
             thread: Mutex::new(None),
+            last_cut: Mutex::new(None),
         });
         let runner = Runner::new(Arc::clone(self), Arc::clone(&lane), commands);
         let thread = std::thread::Builder::new()
@@ -333,9 +342,15 @@ impl Core {
     }
 
     /// Waits while the file's WAL is beyond its bound and a checkpoint may still shorten it.
-    pub fn wait_for_wal(&self, name: &str) {
-        if self.files.wal().pages(name) >= WAL_WAIT_PAGES {
-            super::checkpoint::shorten(self, name);
+    pub fn wait_for_wal(&self, lane: &Lane) {
+        if self.files.wal().pages(&lane.name) < WAL_WAIT_PAGES {
+            return;
+        }
+        // Where an open snapshot keeps the WAL, waiting before every write would help nobody.
+        let mut last = lane.last_cut.lock();
+        if last.is_none_or(|l| l.elapsed() >= CUT_EVERY) {
+            super::checkpoint::shorten(self, &lane.name);
+            *last = Some(Instant::now());
         }
     }
 

@@ -5,8 +5,10 @@
 //! where entries come from.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use crossbeam::channel::{Receiver, RecvTimeoutError, select};
 use parking_lot::MutexGuard;
 use starling_log::clock::Observed;
 use starling_log::{Body, Entry, Log, Origin, VersionVector};
@@ -19,6 +21,8 @@ use crate::lane::runner::{Parked, park};
 /// A batch takes no further entry beyond that much memory, or that many entries.
 const BATCH_BYTES: usize = 4 << 20;
 const BATCH_ENTRIES: usize = 8_192;
+/// Held entries are tried again that often.
+const RETRY_EVERY: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 pub(crate) struct Intake {
@@ -32,7 +36,7 @@ impl Intake {
     pub fn add(&mut self, entry: Arc<Entry>) {
         self.waiting.entry(entry.place.origin).or_default().insert(entry.place.seq, entry);
     }
-    pub fn held(&self) -> (usize, Option<String>) {
+    fn held(&self) -> (usize, Option<String>) {
         (self.waiting.values().map(BTreeMap::len).sum(), self.why.clone())
     }
     pub fn is_empty(&self) -> bool {
@@ -112,11 +116,50 @@ pub(crate) fn apply(core: &Arc<Core>, entries: Vec<Arc<Entry>>) -> Result<(), Ap
     for entry in entries {
         intake.add(entry);
     }
-    pump(core, &mut intake)
+    let outcome = pump(core, &mut intake);
+    if !intake.is_empty() {
+        // Full means that the retrying thread knows already.
+        let _ = core.held_wake.try_send(());
+    }
+    outcome
+}
+
+/// Tries held entries again as long as there are any: their causes may be this node's own entries in flight, or their time has come.
+pub(crate) fn retry(core: &Weak<Core>, wakes: &Receiver<()>, stop: &Receiver<()>) {
+    loop {
+        select! {
+            recv(stop) -> _ => return,
+            recv(wakes) -> wake => if wake.is_err() {
+                return;
+            },
+        }
+        while retry_once(core) {
+            if stop.recv_timeout(RETRY_EVERY) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+}
+
+/// True: entries are still held.
+fn retry_once(core: &Weak<Core>) -> bool {
+    let Some(core) = core.upgrade() else {
+        return false;
+    };
+    let mut intake = core.intake.lock();
+    // An error stands in the status as the reason for holding.
+    let _ = pump(&core, &mut intake);
+    !intake.is_empty()
 }
 
 /// Applies what can be applied by now.
-pub(crate) fn pump(core: &Arc<Core>, intake: &mut MutexGuard<'_, Intake>) -> Result<(), ApplyError> {
+fn pump(core: &Arc<Core>, intake: &mut MutexGuard<'_, Intake>) -> Result<(), ApplyError> {
+    let outcome = pump_all(core, intake);
+    *core.held.lock() = intake.held();
+    outcome
+}
+
+fn pump_all(core: &Arc<Core>, intake: &mut MutexGuard<'_, Intake>) -> Result<(), ApplyError> {
     loop {
         let applied = core.progress.applied();
         intake.drop_applied(&applied);

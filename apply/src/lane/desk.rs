@@ -3,6 +3,7 @@
 //! Promises: what a job changed in SQLite and what was captured of it always agree; after `settle` rows, history and progress are
 //! committed together (law 5), several files behind the gate. Must not know: who waits for the result.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use rusqlite::config::DbConfig;
@@ -194,6 +195,12 @@ impl Desk {
     pub fn connection(&self) -> &Connection {
         &self.conn
     }
+    /// Gives back what memory it can.
+    pub fn relax(&self) {
+        if let Err(error) = self.conn.release_memory() {
+            tracing::debug!(%error, "memory of an idle lane was not released");
+        }
+    }
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
     }
@@ -216,7 +223,8 @@ impl Desk {
             catalog: &self.catalog,
             bench: &mut self.bench,
         };
-        let ok = work.run(&mut t);
+        // A job that panics is its author's mistake; the lane and everybody else's changes survive it.
+        let ok = catch_unwind(AssertUnwindSafe(|| work.run(&mut t))).unwrap_or(false);
         if let Err(error) = self.bench.set_foreign_keys(&self.conn, true) {
             self.bench.spoil(&error);
         }

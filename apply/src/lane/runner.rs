@@ -6,15 +6,18 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, at, bounded, never, select};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, at, bounded, never, select};
 use tokio::sync::oneshot;
 
 use super::desk::Desk;
 use super::interactive::Act;
 use super::work::{Failure, Work};
 use crate::engine::core::{Core, Lane};
+
+/// A lane without work that long gives back the memory of its page caches.
+const IDLE: Duration = Duration::from_secs(5);
 
 pub(crate) enum Command {
     Job(Box<dyn Work>),
@@ -78,9 +81,9 @@ impl Runner {
         while self.stop.is_none() {
             let command = match self.aside.pop_front() {
                 Some(command) => command,
-                None => match self.queue.recv() {
-                    Ok(command) => command,
-                    Err(_) => break,
+                None => match self.next_command() {
+                    Some(command) => command,
+                    None => break,
                 },
             };
             match command {
@@ -91,6 +94,18 @@ impl Runner {
             }
         }
         self.refuse_all();
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        match self.queue.recv_timeout(IDLE) {
+            Ok(command) => return Some(command),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(desk) = &self.desk {
+            desk.relax();
+        }
+        self.queue.recv().ok()
     }
 
     fn refuse_all(mut self) {
@@ -136,7 +151,7 @@ impl Runner {
 
     /// Before anything is written: entries that are durable but could not be applied come first, and a WAL beyond its bound waits.
     pub(super) fn ready(&mut self) -> Result<(), Failure> {
-        self.core.wait_for_wal(&self.lane.name);
+        self.core.wait_for_wal(&self.lane);
         self.core.catch_up(&self.lane)
     }
 

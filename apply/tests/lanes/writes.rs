@@ -194,3 +194,18 @@ fn many_writers_all_land() {
     std::thread::sleep(Duration::from_millis(1));
     assert_eq!(*node.engine.applied(), node.log.held());
 }
+
+#[test]
+fn a_job_that_panics_harms_nobody_else() {
+    let node = Node::new(1).with_t("shop");
+    let panicked = node.write::<()>(
+        "shop",
+        Box::new(|t| {
+            run(t, "INSERT INTO shop.t VALUES(1,'x')")?;
+            panic!("a bug")
+        }),
+    );
+    assert!(panicked.is_err());
+    node.exec("shop", "INSERT INTO shop.t VALUES(2,'y')");
+    assert_eq!(node.query(&["shop"], "SELECT id FROM shop.t"), "2");
+}
