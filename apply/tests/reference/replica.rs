@@ -136,6 +136,12 @@ impl Replica {
             .expect("query");
         rows.collect::<Result<_, _>>().expect("rows")
     }
+    pub fn text(&self, sql: &str) -> String {
+        self.conn.query_row(sql, [], |r| r.get(0)).expect("one row")
+    }
+    pub fn next_auto(&mut self, table: u64) -> u64 {
+        self.fold.auto_counter(&self.conn, table).expect("counter")
+    }
     pub fn superseded(&self, place: Place, index: u32) -> bool {
         starling_apply::history::superseded(&self.conn, "shop", place, index).expect("query")
     }
