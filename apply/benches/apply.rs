@@ -177,90 +177,103 @@ fn run(name: &str, conn: &Connection, fold: &mut Materializer, log: &Entries, ba
     println!("{name:<52} {:>9.0} rows/s, {:>9.0} per cpu second", rate(took), rate(cpu));
 }
 
-fn main() {
-    for (rows, batch) in SHAPES {
-        let mut author = Author {
-            origin: 1,
-            seq: 0,
-            clock: 1 << 40,
-        };
-        let db = object_id(Place { origin: 1, seq: 1 }, 0);
-        let table = object_id(Place { origin: 1, seq: 2 }, 0);
-        let schema = |db: u64, change: SchemaChange| {
-            Body::Schema(Schema {
-                db,
-                payload: change.to_payload(),
-            })
-        };
-        let create = SchemaChange::CreateDatabase {
-            name: "shop".into(),
-            collation: "utf8mb4_0900_ai_ci".into(),
-        };
-        let mut inserts = vec![author.entry(schema(0, create))];
-        inserts.push(author.entry(schema(
+/// The history of one run: what creates and fills the table, updates in order, and updates that come late.
+struct History {
+    inserts: Vec<Arc<Entry>>,
+    updates: Vec<Arc<Entry>>,
+    late: Vec<Arc<Entry>>,
+}
+
+fn fill(author: &mut Author, db: u64, table: u64, rows: u64) -> Vec<Arc<Entry>> {
+    let schema = |db: u64, change: SchemaChange| {
+        Body::Schema(Schema {
             db,
-            SchemaChange::CreateTable {
-                table: Box::new(sbtest(db)),
-            },
-        )));
-        let mut id = 0;
-        while id < ROWS {
-            let mut all = changes(db, table);
-            for _ in 0..rows {
-                id += 1;
-                let key = Row::from_values([ValueRef::Int(id.cast_signed())]);
-                all.push(ChangeRef {
-                    op: Op::Insert,
-                    table: 0,
-                    key: key.as_ref(),
-                    before: None,
-                    after: Some(row(id, scattered(id)).as_ref()),
-                    changed: None,
-                });
-            }
-            inserts.push(author.entry(Body::Rows(all)));
+            payload: change.to_payload(),
+        })
+    };
+    let create = SchemaChange::CreateDatabase {
+        name: "shop".into(),
+        collation: "utf8mb4_0900_ai_ci".into(),
+    };
+    let made = SchemaChange::CreateTable {
+        table: Box::new(sbtest(db)),
+    };
+    let mut inserts = vec![author.entry(schema(0, create)), author.entry(schema(db, made))];
+    let mut id = 0;
+    while id < ROWS {
+        let mut all = changes(db, table);
+        for _ in 0..rows {
+            id += 1;
+            let key = Row::from_values([ValueRef::Int(id.cast_signed())]);
+            all.push(ChangeRef {
+                op: Op::Insert,
+                table: 0,
+                key: key.as_ref(),
+                before: None,
+                after: Some(row(id, scattered(id)).as_ref()),
+                changed: None,
+            });
         }
-        let mut late = Author {
-            origin: 2,
-            seq: 0,
-            clock: author.clock + 8,
-        };
-        let mut updates = Vec::new();
-        let mut both = Vec::new();
-        for i in 0..UPDATES {
-            let id = 1 + i.wrapping_mul(7919) % ROWS;
-            let update = |author: &mut Author, id: u64, k: i64| {
-                let mut all = changes(db, table);
-                let key = Row::from_values([ValueRef::Int(id.cast_signed())]);
-                all.push(ChangeRef {
-                    op: Op::Update,
-                    table: 0,
-                    key: key.as_ref(),
-                    before: Some(row(id, scattered(id)).as_ref()),
-                    after: Some(row(id, k).as_ref()),
-                    changed: Some(&[2]),
-                });
-                Arc::new(author.entry(Body::Rows(all)))
-            };
-            updates.push(update(&mut author, id, i.cast_signed()));
-            // Behind the other's newest stamp; every eighth meets a row that has a later one.
-            let other = if i % 8 == 0 { id } else { 1 + (id + ROWS / 2) % ROWS };
-            both.push(update(&mut late, other, i.cast_signed()));
-        }
-        let inserts: Vec<Arc<Entry>> = inserts.into_iter().map(Arc::new).collect();
-        let all = inserts.iter().chain(&updates).chain(&both);
+        inserts.push(author.entry(Body::Rows(all)));
+    }
+    inserts.into_iter().map(Arc::new).collect()
+}
+
+fn update(author: &mut Author, db: u64, table: u64, id: u64, k: i64) -> Arc<Entry> {
+    let mut all = changes(db, table);
+    let key = Row::from_values([ValueRef::Int(id.cast_signed())]);
+    all.push(ChangeRef {
+        op: Op::Update,
+        table: 0,
+        key: key.as_ref(),
+        before: Some(row(id, scattered(id)).as_ref()),
+        after: Some(row(id, k).as_ref()),
+        changed: Some(&[2]),
+    });
+    Arc::new(author.entry(Body::Rows(all)))
+}
+
+fn history(db: u64, table: u64, rows: u64) -> History {
+    let mut author = Author {
+        origin: 1,
+        seq: 0,
+        clock: 1 << 40,
+    };
+    let inserts = fill(&mut author, db, table, rows);
+    let mut other = Author {
+        origin: 2,
+        seq: 0,
+        clock: author.clock + 8,
+    };
+    let (mut updates, mut late) = (Vec::new(), Vec::new());
+    for i in 0..UPDATES {
+        let id = 1 + i.wrapping_mul(7919) % ROWS;
+        updates.push(update(&mut author, db, table, id, i.cast_signed()));
+        // Behind the first author's newest stamp; every eighth meets a row that has a later one.
+        let id = if i % 8 == 0 { id } else { 1 + (id + ROWS / 2) % ROWS };
+        late.push(update(&mut other, db, table, id, i.cast_signed()));
+    }
+    History { inserts, updates, late }
+}
+
+fn main() {
+    let db = object_id(Place { origin: 1, seq: 1 }, 0);
+    let table = object_id(Place { origin: 1, seq: 2 }, 0);
+    for (rows, batch) in SHAPES {
+        let h = history(db, table, rows);
+        let all = h.inserts.iter().chain(&h.updates).chain(&h.late);
         let log = Entries(all.map(|e| (e.place, e.clone())).collect());
         let dir = tempfile::tempdir().expect("directory");
         let (conn, mut fold) = open(&dir, db);
         let shape = format!("{rows} rows/entry, {batch} entries/transaction");
-        run(&format!("insert, {shape}"), &conn, &mut fold, &log, batch, &inserts, ROWS);
+        run(&format!("insert, {shape}"), &conn, &mut fold, &log, batch, &h.inserts, ROWS);
         run(
             &format!("update of the indexed column, {batch} in one"),
             &conn,
             &mut fold,
             &log,
             batch,
-            &updates,
+            &h.updates,
             UPDATES,
         );
         run(
@@ -269,7 +282,7 @@ fn main() {
             &mut fold,
             &log,
             batch,
-            &both,
+            &h.late,
             UPDATES,
         );
     }

@@ -45,6 +45,7 @@ impl Materializer {
         let json = serde_json::to_vec(&*database).map_err(|e| FoldError::Broken(e.to_string()))?;
         self.store.put_meta(conn, "database", &json)?;
         self.layouts.clear();
+        self.mappings.clear();
         self.mark_dirty(conn, entry.stamp, &before, &change, in_order)?;
         self.follow(conn, entry, &before)?;
         if let SchemaChange::TruncateTable { table } = &change

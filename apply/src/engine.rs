@@ -317,12 +317,7 @@ impl Engine {
     }
     /// Logs and applies one schema change (exclusive on its database; waits for open transactions there at most `wait_ms`).
     /// `check` runs once exclusive, on the newest catalog: returns the change to log, or the caller's error. Blocking.
-    pub fn alter<E: Send + 'static>(
-        &self,
-        db: Option<&str>,
-        wait_ms: u64,
-        check: Check<'_, E>,
-    ) -> Result<Committed, WriteError<E>> {
+    pub fn alter<E: Send + 'static>(&self, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
         self.refuse_closed()?;
         ddl::alter(&self.core, db, wait_ms, check)
     }

@@ -18,7 +18,7 @@ use crate::materialize::FoldError;
 /// One table of an entry, ready to be written.
 pub struct Plan {
     pub layout: Arc<Layout>,
-    pub mapping: Mapping,
+    pub mapping: Arc<Mapping>,
 }
 
 /// AUTO_INCREMENT high-water by table and origin.
@@ -107,7 +107,7 @@ impl<'c, 'e> Writer<'c, 'e> {
             return Err(FoldError::Broken("an insert without its row".into()));
         };
         let image: Values<'_> = after.iter().collect();
-        let (layout, mapping) = (&*plan.layout, &plan.mapping);
+        let (layout, mapping) = (&*plan.layout, &*plan.mapping);
         if self.writing {
             let slot = &mut self.statements[change.table].insert;
             let statement = match slot {
@@ -135,7 +135,7 @@ impl<'c, 'e> Writer<'c, 'e> {
             return Err(FoldError::Broken("an update without its row".into()));
         };
         let image: Values<'_> = after.iter().collect();
-        let (layout, mapping) = (&*plan.layout, &plan.mapping);
+        let (layout, mapping) = (&*plan.layout, &*plan.mapping);
         let Some(old) = mapping.old_key(layout, change) else {
             return Ok(false);
         };
@@ -236,7 +236,7 @@ impl<'c, 'e> Writer<'c, 'e> {
     /// whether the row came to a new key (then all of them are news). Where an update did not change every column of an
     /// index the row is read back: the others may differ from the author's image.
     fn uniques(&mut self, plan: &Plan, key: &Key, image: &[ValueRef<'_>], update: Option<(&[u8], bool)>) -> Result<bool, FoldError> {
-        let (layout, mapping) = (&*plan.layout, &plan.mapping);
+        let (layout, mapping) = (&*plan.layout, &*plan.mapping);
         if layout.uniques.is_empty() {
             return Ok(true);
         }

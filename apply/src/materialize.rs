@@ -13,7 +13,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use starling_log::{Body, Changes, Entry, Op, Place, Stamp, VersionVector};
+use starling_log::{Body, Changes, Entry, Op, Place, Stamp, TableRef, VersionVector};
 
 use crate::catalog::Database;
 use crate::history::Store;
@@ -72,6 +72,8 @@ pub struct Materializer {
     moved_on: bool,
     pub(crate) schemas: Schemas,
     pub(crate) layouts: HashMap<u64, Arc<Layout>>,
+    /// How images of the present definition are read: most entries of a table have the same header.
+    pub(crate) mappings: HashMap<u64, (TableRef, Arc<Mapping>)>,
     stored: VersionVector,
     applied: VersionVector,
     pub(crate) newest: Stamp,
@@ -93,6 +95,7 @@ impl Materializer {
             moved_on: false,
             schemas: Schemas::default(),
             layouts: HashMap::new(),
+            mappings: HashMap::new(),
             stored: VersionVector::new(),
             applied: VersionVector::new(),
             newest: Stamp::default(),
@@ -130,6 +133,7 @@ impl Materializer {
         }
         self.schemas = Schemas::fold(steps);
         self.layouts.clear();
+        self.mappings.clear();
         self.dirty.clear();
         self.loaded = true;
         Ok(())
@@ -239,6 +243,7 @@ impl Materializer {
         self.counters.retain(|(t, _), _| *t != table);
         self.stored_counters.retain(|(t, _), _| *t != table);
         self.layouts.remove(&table);
+        self.mappings.remove(&table);
         Ok(())
     }
 
@@ -281,7 +286,13 @@ impl Materializer {
                 plans.push(None);
                 continue;
             }
-            let mapping = Mapping::new(&layout, versions, entry, header);
+            let mapping = match self.mappings.get(&header.table) {
+                Some((known, mapping)) if known == header && versions.is_current(entry) => mapping.clone(),
+                _ => Arc::new(Mapping::new(&layout, versions, entry, header)),
+            };
+            if !self.mappings.contains_key(&header.table) && versions.is_current(entry) {
+                self.mappings.insert(header.table, (header.clone(), mapping.clone()));
+            }
             plans.push(Some(Plan { layout, mapping }));
         }
         Ok((plans, ours))
@@ -346,7 +357,7 @@ impl Materializer {
             let Some(plan) = plans.get(change.table).and_then(Option::as_ref) else {
                 continue;
             };
-            let (layout, mapping) = (&*plan.layout, &plan.mapping);
+            let (layout, mapping) = (&*plan.layout, &*plan.mapping);
             let table = layout.table.id;
             let touch = mapping.touch(layout, u32::try_from(index).unwrap_or(u32::MAX), &change);
             for (key, _) in touch.old.iter().chain(&touch.new) {

@@ -70,6 +70,7 @@ impl Materializer {
         let name = rebuild.name;
         reshape::rename(conn, &self.schema, &name, &versions.current().name)?;
         self.layouts.remove(&table);
+        self.mappings.remove(&table);
         Ok(())
     }
 }
@@ -150,7 +151,7 @@ impl Rebuild<'_> {
             .map(|h| {
                 (h.table == self.table).then(|| Plan {
                     layout: layout.clone(),
-                    mapping: Mapping::new(&layout, &self.versions, entry, h),
+                    mapping: Arc::new(Mapping::new(&layout, &self.versions, entry, h)),
                 })
             })
             .collect();

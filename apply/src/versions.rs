@@ -59,6 +59,10 @@ impl Versions {
         // A table comes into being with its first version.
         &self.all[self.all.len() - 1].table
     }
+    /// Had the author of `entry` the present definition?
+    pub fn is_current(&self, entry: &Entry) -> bool {
+        self.all.last().is_some_and(|v| seen(entry, v.place))
+    }
     /// Index of the version that `entry` was made under: the last one its author had seen.
     pub fn author(&self, entry: &Entry) -> usize {
         self.all.iter().rposition(|v| seen(entry, v.place)).unwrap_or(0)

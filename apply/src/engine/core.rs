@@ -316,7 +316,11 @@ impl Core {
             return Err(error.into());
         }
         let reshaped = missing.iter().any(|e| matches!(e.body, Body::Schema(_)));
-        let epoch = if reshaped { lane.reshaped(&applied) } else { lane.committed(&applied) };
+        let epoch = if reshaped {
+            lane.reshaped(&applied)
+        } else {
+            lane.committed(&applied)
+        };
         file.set_epoch(epoch);
         file.behind.clear();
         if reshaped {
