@@ -38,6 +38,7 @@ pub struct Ingest {
     log: Arc<Log>,
     engine: Arc<Engine>,
     quiet: Quiet,
+    waiting_max: usize,
     /// Entries are applied from the log, in the order of their stamps, instead of as they come.
     behind: AtomicBool,
 }
@@ -49,6 +50,7 @@ pub fn start(log: Arc<Log>, engine: Arc<Engine>) -> std::io::Result<(mpsc::Sende
         log,
         engine,
         quiet: Quiet::default(),
+        waiting_max: WAITING_MAX,
         behind: AtomicBool::new(false),
     };
     let thread = std::thread::Builder::new()
@@ -123,7 +125,7 @@ impl Ingest {
             tracing::error!(%error, "entries are not applied; trying again from the log");
             self.catch_up();
         }
-        if self.engine.held().0 > WAITING_MAX {
+        if self.engine.held().0 > self.waiting_max {
             self.behind.store(true, Ordering::Relaxed);
         }
     }
@@ -135,7 +137,7 @@ impl Ingest {
             if before.covers(&held) {
                 return self.behind.store(false, Ordering::Relaxed);
             }
-            let chunk: Result<Vec<_>, _> = self.log.scan(&before, &held).take(WAITING_MAX).collect();
+            let chunk: Result<Vec<_>, _> = self.log.scan(&before, &held).take(self.waiting_max).collect();
             let applied = chunk
                 .map_err(|e| e.to_string())
                 .and_then(|c| self.engine.apply(c).map_err(|e| e.to_string()));
@@ -198,6 +200,99 @@ impl Batch {
         if let Some(done) = self.done {
             // Who asked may be gone.
             let _ = done.send(good);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use starling_apply::EngineOptions;
+    use starling_log::{LogOptions, Origin};
+
+    fn node(dir: &std::path::Path, name: &str, origin: Option<Origin>) -> Arc<Engine> {
+        let log = Log::open(LogOptions::new(dir.join(name).join("log")), Arc::new(starling_log::SystemTime)).unwrap();
+        let options = EngineOptions {
+            dir: dir.join(name).join("db"),
+            origin,
+            on_connect: Arc::new(|_, _| Ok(())),
+            full_row_image: true,
+            on_progress: None,
+        };
+        Engine::open(options, log).unwrap()
+    }
+
+    fn write(engine: &Engine, count: usize) {
+        for _ in 0..count {
+            engine.control::<String>("test", b"{}".to_vec()).unwrap();
+        }
+    }
+
+    fn segments(engine: &Engine, origin: Origin) -> Vec<Bytes> {
+        engine.log().segments(origin, 1, usize::MAX).unwrap()
+    }
+
+    fn batch(segments: &[Bytes]) -> Batch {
+        Batch {
+            segments: segments.to_vec(),
+            failed: Arc::new(AtomicBool::new(false)),
+            done: None,
+        }
+    }
+
+    #[test]
+    fn a_stream_far_ahead_of_its_causes_waits_in_the_log_and_gets_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second, third) = (
+            node(dir.path(), "a", Some(1)),
+            node(dir.path(), "b", Some(3)),
+            node(dir.path(), "c", None),
+        );
+        write(&first, 30);
+        second.apply(second.log().ingest(&segments(&first, 1)).unwrap()).unwrap();
+        write(&second, 60);
+        let ingest = Ingest {
+            log: third.log().clone(),
+            engine: third.clone(),
+            quiet: Quiet::default(),
+            waiting_max: 10,
+            behind: AtomicBool::new(false),
+        };
+        for one in segments(&second, 3) {
+            ingest.take(vec![batch(&[one])]);
+        }
+        assert!(ingest.behind.load(Ordering::Relaxed));
+        assert!(third.held().0 <= 30, "{:?}", third.held());
+        assert_eq!(third.log().held().get(3), 60, "all of it is durable");
+        for one in segments(&first, 1) {
+            ingest.take(vec![batch(&[one])]);
+        }
+        assert_eq!((third.applied().get(1), third.applied().get(3)), (30, 60));
+        assert!(!ingest.behind.load(Ordering::Relaxed));
+        for engine in [first, second, third] {
+            engine.close();
+        }
+    }
+
+    #[test]
+    fn a_bad_frame_keeps_no_other_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (node(dir.path(), "a", Some(1)), node(dir.path(), "b", None));
+        write(&first, 3);
+        let ingest = Ingest {
+            log: second.log().clone(),
+            engine: second.clone(),
+            quiet: Quiet::default(),
+            waiting_max: 10,
+            behind: AtomicBool::new(false),
+        };
+        let (good, bad) = (batch(&segments(&first, 1)), batch(&[Bytes::from_static(b"no segment")]));
+        let (good_failed, bad_failed) = (good.failed.clone(), bad.failed.clone());
+        ingest.take(vec![bad, good]);
+        assert!(bad_failed.load(Ordering::Relaxed) && !good_failed.load(Ordering::Relaxed));
+        assert_eq!(second.applied().get(1), 3);
+        for engine in [first, second] {
+            engine.close();
         }
     }
 }
