@@ -44,11 +44,13 @@ impl FromRequestParts<App> for Admin {
 
 fn allow(parts: &Parts, app: &App, scope: Scope) -> Result<(), Failure> {
     let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip());
-    judge(peer, &parts.headers, app.cluster.secret(), scope)
+    let hint = app.cluster.own_hint();
+    let own = [hint.addr.rsplit_once(':').map_or("", |(host, _)| host), &hint.name];
+    judge(peer, &parts.headers, &own, app.cluster.secret(), scope)
 }
 
-/// May somebody at `peer` with these headers do what needs `scope`?
-fn judge(peer: Option<IpAddr>, headers: &HeaderMap, secret: Option<&Secret>, scope: Scope) -> Result<(), Failure> {
+/// May somebody at `peer` with these headers do what needs `scope`? `own`: names of this machine.
+fn judge(peer: Option<IpAddr>, headers: &HeaderMap, own: &[&str], secret: Option<&Secret>, scope: Scope) -> Result<(), Failure> {
     let local = peer.is_some_and(|ip| ip.to_canonical().is_loopback());
     let text = |name| headers.get(name).and_then(|v| v.to_str().ok());
     if let Some(given) = text(AUTHORIZATION) {
@@ -69,7 +71,7 @@ fn judge(peer: Option<IpAddr>, headers: &HeaderMap, secret: Option<&Secret>, sco
     }
     let forwarded = headers.contains_key("x-forwarded-for") || headers.contains_key("forwarded");
     // A page of another site may send a browser here, by name (rebinding) or with its own origin.
-    let lured = headers.contains_key(ORIGIN) || text(HOST).is_some_and(|host| !is_plain_host(host));
+    let lured = headers.contains_key(ORIGIN) || text(HOST).is_some_and(|host| !is_plain_host(host, own));
     match (local && !forwarded && !lured, secret) {
         (true, _) => Ok(()),
         (false, Some(_)) => Err(Failure::new(
@@ -85,13 +87,14 @@ fn judge(peer: Option<IpAddr>, headers: &HeaderMap, secret: Option<&Secret>, sco
     }
 }
 
-/// `localhost` or an address, with or without a port.
-fn is_plain_host(host: &str) -> bool {
+/// `localhost`, an address or a name of this machine, with or without a port.
+fn is_plain_host(host: &str, own: &[&str]) -> bool {
     let bare = host
         .rsplit_once(':')
         .map_or(host, |(name, port)| if port.parse::<u16>().is_ok() { name } else { host });
     let bare = bare.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
+    let named = own.iter().any(|name| !name.is_empty() && bare.eq_ignore_ascii_case(name));
+    named || bare.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 /// A request of another node that proved to know the secret.
@@ -232,7 +235,7 @@ mod tests {
     }
 
     fn status(ip: &str, list: &[(&'static str, &str)], secret: Option<&Secret>, scope: Scope) -> u16 {
-        judge(Some(ip.parse().unwrap()), &headers(list), secret, scope).map_or_else(|f| f.status, |()| 200)
+        judge(Some(ip.parse().unwrap()), &headers(list), &["myhost"], secret, scope).map_or_else(|f| f.status, |()| 200)
     }
 
     #[test]
@@ -264,6 +267,7 @@ mod tests {
         assert_eq!(status("127.0.0.1", &[("host", "evil.example:8080")], None, Scope::Read), 403);
         assert_eq!(status("127.0.0.1", &[("origin", "http://evil.example")], None, Scope::Read), 403);
         assert_eq!(status("127.0.0.1", &[("host", "[::1]:8080")], None, Scope::Read), 200);
+        assert_eq!(status("127.0.0.1", &[("host", "MyHost:8080")], None, Scope::Read), 200);
         assert_eq!(status("127.0.0.1", &[("host", "127.0.0.1")], None, Scope::Read), 200);
     }
 }
