@@ -24,8 +24,8 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// An idle file's position is moved up that often (if there is anything to move), or after that many bytes of entries.
 const BUMP_EVERY: Duration = Duration::from_secs(5);
 const BUMP_BYTES: u64 = 16 << 20;
-/// A WAL of that many pages (64 MiB) is cut back to nothing, for which writers wait a moment.
-const WAL_CUT_PAGES: u32 = 16_384;
+/// A WAL of that many pages (128 MiB) is cut back to nothing, for which writers wait a moment.
+const WAL_CUT_PAGES: u32 = 32_768;
 /// A WAL of that many pages (256 MiB) makes its lane wait for that.
 pub const WAL_WAIT_PAGES: u32 = 65_536;
 /// A lane waits for a cut at most that often.
