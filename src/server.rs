@@ -54,6 +54,7 @@ pub struct Announcement {
 
 /// Runs a node until it is told to stop. `announce` is called once, when it is up.
 pub async fn run(config: Config, announce: impl FnOnce(&Announcement)) -> Result<(), StartError> {
+    raise_open_files();
     let shutdown = watch_signals()?;
     let sockets = Sockets::bind(&config).await?;
     let _lock = lock(&config.data_dir)?;
@@ -75,6 +76,21 @@ pub async fn run(config: Config, announce: impl FnOnce(&Announcement)) -> Result
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// As many open files as the system lets this process have: every lane and reader holds every database's file.
+fn raise_open_files() {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a pointer to a whole, initialized struct of the right type, and keep none.
+    let raised = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 && {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0
+        }
+    };
+    if !raised {
+        tracing::warn!("the limit of open files could not be raised");
+    }
 }
 
 /// Turns true at the first SIGTERM or SIGINT; the second one ends the process.

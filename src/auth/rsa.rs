@@ -11,6 +11,8 @@ use rsa::{Oaep, RsaPrivateKey, RsaPublicKey};
 use super::Scramble;
 
 const BITS: usize = 2048;
+/// Length of what is encrypted with the key.
+pub const CIPHER_BYTES: usize = BITS / 8;
 
 struct Pair {
     private: RsaPrivateKey,

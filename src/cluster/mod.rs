@@ -259,6 +259,13 @@ impl Cluster {
             }
         };
         self.hindrance.store(why.map(Arc::new));
+        if view.members.len() > 1
+            && identity.is_founder()
+            && let Some(engine) = self.engine.get()
+        {
+            // From the second member on generated numbers come from ranges that nobody else uses.
+            engine.share_numbers();
+        }
     }
 
     /// May this node take DDL? Until schema changes go by quorum only the founder does; `Err` names it.
