@@ -57,6 +57,57 @@ fn the_command_line_sees_mysqls_answers_and_errors() {
 }
 
 #[test]
+fn rows_of_several_tables_change_as_mysql_changes_them() {
+    let under = tempfile::tempdir().expect("a directory");
+    let node = node(under.path());
+    node.sql(
+        "CREATE TABLE shop.a (id INT PRIMARY KEY, x INT, both_have INT); CREATE TABLE shop.b (id INT PRIMARY KEY, y INT, both_have INT)",
+    );
+    node.sql("INSERT INTO shop.a VALUES (1, 0, 0), (2, 0, 0); INSERT INTO shop.b VALUES (1, 0, 0)");
+    node.sql("UPDATE shop.a JOIN shop.b ON a.id = b.id SET a.x = 1, b.y = 2");
+    assert_eq!(node.sql("SELECT x FROM shop.a ORDER BY id; SELECT y FROM shop.b"), "1\n0\n2\n");
+    let refused = node.try_sql("UPDATE shop.a JOIN shop.b ON a.id = b.id SET both_have = 1, typo = 2");
+    assert!(!refused.0 && refused.1.contains("ERROR 1052"), "{}", refused.1);
+    let refused = node.try_sql("UPDATE shop.a JOIN shop.b ON a.id = b.id SET x = 1, typo = 2");
+    assert!(!refused.0 && refused.1.contains("ERROR 1054"), "{}", refused.1);
+    node.sql("CREATE DATABASE other; CREATE TABLE other.c (id INT PRIMARY KEY); INSERT INTO other.c SELECT id FROM shop.a");
+    assert_eq!(node.sql("SELECT COUNT(*) FROM other.c"), "2\n");
+    // What IGNORE passes over is not in the log either.
+    node.sql(
+        "CREATE TABLE shop.child (id INT PRIMARY KEY, p INT, FOREIGN KEY (p) REFERENCES a (id)); INSERT INTO shop.child VALUES (1, 1)",
+    );
+    node.sql("UPDATE IGNORE shop.child SET p = 99");
+    assert_eq!(node.sql("SELECT p FROM shop.child"), "1\n");
+    let (code, text) = support::starling(&["verify", "--against-log", "--http-addr", &node.http_addr()]);
+    assert_eq!(code, 0, "{text}");
+}
+
+#[tokio::test]
+async fn a_prepared_for_update_really_locks() {
+    let under = tempfile::tempdir().expect("a directory");
+    let node = node(under.path());
+    node.sql("CREATE TABLE shop.n (id INT PRIMARY KEY, v INT); INSERT INTO shop.n VALUES (1, 0)");
+    let add = |url: String| async move {
+        let mut connection = mysql_async::Conn::from_url(url).await.expect("connects");
+        for _ in 0..20 {
+            connection.query_drop("BEGIN").await.expect("begins");
+            let v: Option<i32> = connection
+                .exec_first("SELECT v FROM n WHERE id = ? FOR UPDATE", (1,))
+                .await
+                .expect("reads");
+            let v = v.expect("the row");
+            connection
+                .exec_drop("UPDATE n SET v = ? WHERE id = 1", (v + 1,))
+                .await
+                .expect("writes");
+            connection.query_drop("COMMIT").await.expect("commits");
+        }
+    };
+    tokio::join!(add(node.url("shop")), add(node.url("shop")));
+    assert_eq!(node.sql("SELECT v FROM shop.n"), "40\n");
+}
+
+#[test]
 fn passwords_of_both_kinds_are_checked() {
     let under = tempfile::tempdir().expect("a directory");
     let mut node = Node::new("passwords", under.path())

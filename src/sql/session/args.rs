@@ -136,7 +136,8 @@ impl rusqlite::ToSql for Bind<'_> {
 
 /// Binds all values to a statement's parameters.
 pub fn bind(statement: &mut rusqlite::Statement<'_>, values: &[Value]) -> rusqlite::Result<()> {
-    for (i, value) in values.iter().enumerate() {
+    // Pieces of one statement share its arguments: a piece takes those it knows (they are numbered explicitly).
+    for (i, value) in values.iter().take(statement.parameter_count()).enumerate() {
         statement.raw_bind_parameter(i + 1, Bind(value))?;
     }
     Ok(())

@@ -51,6 +51,10 @@ impl Prepared {
             return Err(SqlError::new(1210, "Incorrect arguments to EXECUTE"));
         }
         let mode = session.lex_mode();
+        if let Statement::Query(query) = &self.parsed.statement {
+            stmt::transaction::open_implicitly(session)?;
+            stmt::select::take_locks(session, query).await?;
+        }
         let key = session.plan_key(0);
         let types: Vec<Ty> = params.iter().map(type_of).collect();
         let (text, parsed) = (self.text.clone(), self.parsed.clone());

@@ -20,6 +20,7 @@ use super::{duplicate, keys, select};
 pub struct DeletePlan {
     pub db: String,
     way: Way,
+    reads: Vec<String>,
     args: Vec<Arg>,
     pub returning: Option<Returning>,
 }
@@ -84,6 +85,7 @@ pub fn plan(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<
     Ok(WritePlan::Delete(Box::new(DeletePlan {
         db: schema,
         way,
+        reads: std::mem::take(&mut binder.out.dbs),
         args: binder.out.args,
         returning,
     })))
@@ -136,6 +138,7 @@ fn many(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<Writ
     Ok(WritePlan::Delete(Box::new(DeletePlan {
         db,
         way: Way::Chosen(targets),
+        reads: std::mem::take(&mut binder.out.dbs),
         args: binder.out.args,
         returning: None,
     })))
@@ -147,6 +150,9 @@ impl DeletePlan {
             Way::Direct { table, .. } => vec![table],
             Way::Chosen(targets) => targets.iter().map(|t| &t.table).collect(),
         }
+    }
+    pub fn reads(&self) -> &[String] {
+        &self.reads
     }
     pub fn args(&self) -> &[Arg] {
         &self.args

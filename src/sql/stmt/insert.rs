@@ -152,6 +152,14 @@ pub fn plan(scope: &Scope<'_>, insert: &ast::Insert, pins: &mut Pins) -> Result<
 }
 
 impl InsertPlan {
+    /// Databases that its query reads.
+    pub fn reads(&self) -> &[String] {
+        if let Source::Query { lowered, .. } = &self.source {
+            &lowered.dbs
+        } else {
+            &[]
+        }
+    }
     /// All arguments of it: of the rows' expressions, the query, the upsert.
     pub fn args(&self) -> impl Iterator<Item = &Arg> {
         let rows: &[Vec<Cell>] = if let Source::Values(rows) = &self.source { rows } else { &[] };

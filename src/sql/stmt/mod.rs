@@ -89,6 +89,7 @@ pub async fn run_parsed(
     }
     if let Statement::Query(query) = &parsed.statement
         && !query.locking.is_empty()
+        && query.into.is_none()
     {
         session.diagnostics.clear();
         transaction::open_implicitly(session)?;

@@ -233,17 +233,13 @@ fn send(plan: &SelectPlan, rows: &[starling_log::Row], sink: &mut dyn Sink) -> R
     Ok(rows.len() as u64)
 }
 
-/// SELECT … FOR UPDATE / FOR SHARE: inside a transaction it takes the lanes (nobody else writes until it ends). Outside, the
-/// lock would be given back at once: it reads.
-pub async fn run_locking(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
-    let catalog = session.server.engine.catalog();
-    let plan = {
-        let types: Vec<Ty> = Vec::new();
-        let scope = session.scope(&catalog, text, &types);
-        bind::select(&scope, query, &mut Pins::default())?
-    };
+/// What FOR UPDATE and FOR SHARE mean before the query runs: the lanes, in an open transaction.
+pub async fn take_locks(session: &mut Session, query: &Query) -> Result<()> {
+    if query.locking.is_empty() {
+        return Ok(());
+    }
     if !session.transaction.is_open() {
-        return run(session, &plan, false, inputs, sink).await;
+        return Ok(());
     }
     if query.locking.iter().any(|l| l.wait == LockWait::SkipLocked) {
         return Err(SqlError::unsupported("SKIP LOCKED"));
@@ -257,7 +253,20 @@ pub async fn run_locking(session: &mut Session, text: &[u8], query: &Query, inpu
         ),
         other => from_write(crate::txn::retype(other)),
     })?;
-    run(session, &plan, true, inputs, sink).await
+    Ok(())
+}
+
+/// SELECT … FOR UPDATE / FOR SHARE: inside a transaction it takes the lanes (nobody else writes until it ends). Outside, the
+/// lock would be given back at once: it reads.
+pub async fn run_locking(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    let catalog = session.server.engine.catalog();
+    let plan = {
+        let types: Vec<Ty> = Vec::new();
+        let scope = session.scope(&catalog, text, &types);
+        bind::select(&scope, query, &mut Pins::default())?
+    };
+    take_locks(session, query).await?;
+    run(session, &plan, false, inputs, sink).await
 }
 
 /// SELECT … INTO @a, @b.
@@ -267,6 +276,7 @@ pub async fn run_into(session: &mut Session, text: &[u8], query: &Query, inputs:
     };
     let catalog = session.server.engine.catalog();
     let types: Vec<Ty> = Vec::new();
+    take_locks(session, query).await?;
     let mut plain = query.clone();
     plain.into = None;
     let plan = {

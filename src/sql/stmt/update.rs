@@ -22,6 +22,7 @@ pub struct UpdatePlan {
     pub db: String,
     ignore: bool,
     way: Way,
+    reads: Vec<String>,
     args: Vec<Arg>,
 }
 
@@ -115,6 +116,7 @@ pub fn plan(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<
         db: schema,
         ignore: update.ignore,
         way,
+        reads: std::mem::take(&mut binder.out.dbs),
         args: binder.out.args,
     })))
 }
@@ -168,7 +170,6 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
     let tables = binder.tables();
     let mut targets = Vec::new();
     let mut first_db = None;
-    let mut assigned_items = 0;
     for Joined {
         alias,
         db,
@@ -186,7 +187,6 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
         if items.is_empty() {
             continue;
         }
-        assigned_items += items.len();
         let schema = db.to_lowercase();
         if *first_db.get_or_insert_with(|| schema.clone()) != schema {
             return Err(SqlError::unsupported("UPDATE of tables in several databases"));
@@ -194,14 +194,7 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
         let assigned = Assigned::new(table, assignments(&mut binder, &items, table, qualifier)?);
         targets.push((schema, table.clone(), qualifier.clone(), assigned));
     }
-    if assigned_items != update.set.len() {
-        let known = |i: &&ast::SetItem| tables.iter().any(|t| t.table.column(&i.column).is_some());
-        let odd = update.set.iter().find(|i| !known(i));
-        return Err(match odd {
-            Some(item) => SqlError::unknown_column(&item.column, "field list"),
-            None => SqlError::new(1052, format!("Column '{}' in field list is ambiguous", update.set[0].column)),
-        });
-    }
+    check_items(update, &tables)?;
     let filter = match &update.filter {
         Some(filter) => format!(" WHERE {}", binder.condition(filter, "where clause")?),
         None => String::new(),
@@ -217,8 +210,27 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
         db,
         ignore: update.ignore,
         way: Way::Chosen(targets),
+        reads: std::mem::take(&mut binder.out.dbs),
         args: binder.out.args,
     })))
+}
+
+/// Each assignment of a multi-table UPDATE is for exactly one table.
+fn check_items(update: &ast::Update, tables: &[Joined]) -> Result<()> {
+    for item in &update.set {
+        let named = |t: &&Joined| item.table.as_deref().is_none_or(|name| name.eq_ignore_ascii_case(&t.alias));
+        let holders = tables
+            .iter()
+            .filter(named)
+            .filter(|t| t.table.column(&item.column).is_some())
+            .count();
+        match holders {
+            0 => return Err(SqlError::unknown_column(&item.column, "field list")),
+            1 => {}
+            _ => return Err(SqlError::new(1052, format!("Column '{}' in field list is ambiguous", item.column))),
+        }
+    }
+    Ok(())
 }
 
 impl UpdatePlan {
@@ -227,6 +239,9 @@ impl UpdatePlan {
             Way::Direct { table, .. } => vec![table],
             Way::Chosen(targets) => targets.iter().map(|t| &t.table).collect(),
         }
+    }
+    pub fn reads(&self) -> &[String] {
+        &self.reads
     }
     pub fn args(&self) -> &[Arg] {
         &self.args
@@ -275,7 +290,13 @@ impl UpdatePlan {
                 if row[0] == Value::Null || !seen.insert(key) {
                     continue;
                 }
-                let Err(error) = keys::run_once(&mut statement, &row) else {
+                // What IGNORE passes over leaves nothing behind, in the file or in the capture.
+                let run = if self.ignore {
+                    lane.savepoint(|_| keys::run_once(&mut statement, &row))
+                } else {
+                    keys::run_once(&mut statement, &row)
+                };
+                let Err(error) = run else {
                     continue;
                 };
                 let explained = match violated(&target.table, &error) {

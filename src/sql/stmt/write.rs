@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use starling_apply::Table;
 use starling_apply::lane::Try;
+use starling_apply::{Catalog, Table};
 use starling_log::Row;
 
 use crate::sql::error::{Result, SqlError};
@@ -80,6 +80,24 @@ impl WritePlan {
             }
         }
         Ok(true)
+    }
+    /// Other databases that it reads: to be pinned at one point before it runs.
+    fn reads(&self) -> Vec<&str> {
+        let dbs = match self {
+            WritePlan::Insert(plan) => plan.reads(),
+            WritePlan::Update(plan) => plan.reads(),
+            WritePlan::Delete(plan) => plan.reads(),
+        };
+        let foreign = |db: &&str| *db != self.db() && !crate::sql::meta::is_system(db);
+        dbs.iter().map(String::as_str).filter(foreign).collect()
+    }
+    /// A schema change may have overtaken the statement on its way to the lane: its values were converted for the table as it was.
+    fn check_tables(&self, now: &Catalog) -> Result<()> {
+        let same = |t: &&Arc<Table>| now.table_by_id(t.id).is_some_and(|(_, n)| Arc::ptr_eq(n, t) || **n == ***t);
+        if self.tables().iter().all(same) {
+            return Ok(());
+        }
+        Err(SqlError::new(1412, "Table definition has changed, please retry transaction"))
     }
     /// Arguments of the whole plan.
     pub fn args(&self) -> Box<dyn Iterator<Item = &Arg> + '_> {
@@ -187,10 +205,15 @@ async fn attempt(
     let shared = plan.clone();
     let (locks, id) = (session.server.tables.clone(), session.connection_id());
     let job = Box::new(move |lane: &mut Try<'_>| {
-        if let Plan::Write(write) = &*shared
-            && !write.may_run(&locks, id)?
-        {
-            return Ok(None);
+        if let Plan::Write(write) = &*shared {
+            if !write.may_run(&locks, id)? {
+                return Ok(None);
+            }
+            write.check_tables(lane.catalog)?;
+            let reads = write.reads();
+            if !reads.is_empty() {
+                lane.reads(&reads).map_err(|e| from_sqlite(&e))?;
+            }
         }
         let _functions = context::enter(settings.functions);
         context::take_warnings();
