@@ -11,7 +11,7 @@ use starling_log::entry::object_id;
 use starling_log::{Entry, Place, Schema, Stamp, Value};
 
 use crate::catalog::{Database, Table};
-use crate::history::{Kind, Store};
+use crate::history::{Displaced, Kind, Store};
 use crate::inorder::{evaluate, is_taken, read_row};
 use crate::layout::{Layout, from_sql};
 use crate::materialize::{FoldError, Materializer, Outcome};
@@ -240,7 +240,7 @@ fn displace(
     let mut gone = Vec::new();
     for (key, raw) in all {
         if read_row(conn, &after, raw.as_ref())?.is_none() {
-            gone.push((key, stamp));
+            gone.push(Displaced { key, stamp, winner: None });
         }
     }
     store.put_displaced(conn, table, &[], stamp, &gone)

@@ -67,6 +67,15 @@ pub struct Conflict {
     pub why: Lost,
 }
 
+/// A row that went because a unique value of its was taken.
+#[derive(Clone, Debug)]
+pub struct Displaced {
+    pub key: Key,
+    pub stamp: Stamp,
+    /// The row that took it; `None`: a new definition let only one of them be.
+    pub winner: Option<Key>,
+}
+
 /// The internal tables of one file, as SQL.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -87,8 +96,9 @@ CREATE TABLE IF NOT EXISTS {s}.__starling_state (kind INTEGER, a INTEGER, b INTE
 CREATE TABLE IF NOT EXISTS {s}.__starling_schema (hlc INTEGER, origin INTEGER, seq INTEGER, payload BLOB, PRIMARY KEY (hlc, origin)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS {s}.__starling_history (tbl INTEGER, key, hlc INTEGER, origin INTEGER, seq INTEGER, idx INTEGER, kind INTEGER,
   raw BLOB, PRIMARY KEY (tbl, key, hlc, origin)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS {s}.__starling_displaced (tbl INTEGER, key, hlc INTEGER, origin INTEGER,
+CREATE TABLE IF NOT EXISTS {s}.__starling_displaced (tbl INTEGER, key, hlc INTEGER, origin INTEGER, winner,
   PRIMARY KEY (tbl, key, hlc, origin)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS {s}.__starling_displaced_winner ON __starling_displaced (tbl, winner);
 CREATE TABLE IF NOT EXISTS {s}.__starling_unique (tbl INTEGER, idx INTEGER, val BLOB, key, PRIMARY KEY (tbl, idx, val, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS {s}.__starling_conflicts (origin INTEGER, seq INTEGER, idx INTEGER, kind INTEGER, tbl INTEGER, key, whlc INTEGER,
   worigin INTEGER, PRIMARY KEY (origin, seq, idx, kind)) WITHOUT ROWID;
@@ -264,6 +274,13 @@ impl Store {
         let rows = stmt.query_map(params![int(table), key], |r| stamp_at(r, 0))?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
+    /// Rows that lost a unique value to this one: should it turn out never to have had the value, they stand.
+    pub fn victims(&self, conn: &Connection, table: u64, winner: &Key) -> Result<Vec<Key>, FoldError> {
+        let sql = self.sql("SELECT key FROM {s}.__starling_displaced WHERE tbl = ?1 AND winner = ?2");
+        let mut stmt = conn.prepare_cached(&sql)?;
+        let rows = stmt.query_map(params![int(table), winner], |r| r.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
     /// Did anything happen to the row at `stamp` or later? (An entry that is only coming has left no record at its own stamp.)
     pub fn touched_since(&self, conn: &Connection, table: u64, key: &Key, stamp: Stamp) -> Result<bool, FoldError> {
         for name in ["history", "displaced"] {
@@ -300,7 +317,7 @@ impl Store {
         table: u64,
         keys: &[&Key],
         from: Stamp,
-        displaced: &[(Key, Stamp)],
+        displaced: &[Displaced],
     ) -> Result<(), FoldError> {
         let mut clear = conn
             .prepare_cached(&self.sql("DELETE FROM {s}.__starling_displaced WHERE tbl = ?1 AND key = ?2 AND (hlc, origin) >= (?3, ?4)"))?;
@@ -311,9 +328,9 @@ impl Store {
             clear.execute(params![int(table), key, hlc(from), from.origin])?;
             forget.execute(params![int(table), key, hlc(from), from.origin])?;
         }
-        let mut put = conn.prepare_cached(&self.sql("INSERT OR IGNORE INTO {s}.__starling_displaced VALUES (?1, ?2, ?3, ?4)"))?;
-        for (key, stamp) in displaced {
-            put.execute(params![int(table), key, hlc(*stamp), stamp.origin])?;
+        let mut put = conn.prepare_cached(&self.sql("INSERT OR IGNORE INTO {s}.__starling_displaced VALUES (?1, ?2, ?3, ?4, ?5)"))?;
+        for d in displaced {
+            put.execute(params![int(table), d.key, hlc(d.stamp), d.stamp.origin, d.winner])?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! that matters, and only what comes out different is written.
 //!
 //! Promises: the outcome is that of folding everything in stamp order. The set of rows taken in grows until it is closed: no
-//! entry folded here touches a row outside of it, and no row outside ever held a unique value of a row inside. Must not
+//! entry folded here touches a row outside of it, no row outside ever held a unique value of a row inside, or lost one to it. Must not
 //! know: how the log is stored, lanes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use starling_log::{Body, Entry, Op, Place, Row, Stamp, Value};
 
-use crate::history::{Conflict, Kind, Lost, Record, Store};
+use crate::history::{Conflict, Displaced, Kind, Lost, Record, Store};
 use crate::inorder::{delete_row, evaluate, insert_row, read_row};
 use crate::layout::{Key, Layout};
 use crate::mapping::{Mapping, Touch};
@@ -49,7 +49,7 @@ enum Base {
 /// What folding found out.
 struct Folded {
     rows: HashMap<Key, Option<SimRow>>,
-    displaced: Vec<(Key, Stamp)>,
+    displaced: Vec<Displaced>,
     conflicts: Vec<Conflict>,
     /// Unique values that came about, and the rows that held them.
     held: BTreeSet<(u32, Vec<u8>, Key)>,
@@ -235,6 +235,13 @@ impl<'a> Refold<'a> {
             // A later entry outside might have displaced it, had it been there.
             for key in self.store.holders(self.conn, self.layout.table.id, index, &value)? {
                 if !self.lines.contains_key(&key) && self.store.touched_since(self.conn, self.layout.table.id, &key, from)? {
+                    more.insert(key, None);
+                }
+            }
+        }
+        for winner in self.lines.keys() {
+            for key in self.store.victims(self.conn, self.layout.table.id, winner)? {
+                if !self.lines.contains_key(&key) {
                     more.insert(key, None);
                 }
             }

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use starling_log::{Entry, Op, Place, Stamp, Value, ValueRef};
+use starling_log::{Entry, Op, Place, Value, ValueRef};
 
-use crate::history::{Conflict, Lost};
+use crate::history::{Conflict, Displaced, Lost};
 use crate::layout::{Key, Layout, Unique};
 use crate::mapping::{Mapping, Touch};
 use crate::materialize::FoldError;
@@ -82,11 +82,11 @@ pub struct Rows<'a> {
     /// Which row holds a unique value.
     holders: HashMap<(u32, Vec<u8>), Key>,
     written: Vec<(u32, Vec<u8>, Key)>,
-    displaced: Vec<(Key, Stamp)>,
+    displaced: Vec<Displaced>,
     conflicts: Vec<Conflict>,
 }
 
-pub type Finished = (HashMap<Key, Option<SimRow>>, Vec<(Key, Stamp)>, Vec<Conflict>);
+pub type Finished = (HashMap<Key, Option<SimRow>>, Vec<Displaced>, Vec<Conflict>);
 
 impl<'a> Rows<'a> {
     pub fn new(base: HashMap<Key, Option<SimRow>>, uniques: &'a [Unique]) -> Rows<'a> {
@@ -153,7 +153,11 @@ impl<'a> Rows<'a> {
                 if let Some(loser) = self.remove(&other) {
                     self.conflict(entry, &other, &loser, Lost::Unique);
                 }
-                self.displaced.push((other, entry.stamp));
+                self.displaced.push(Displaced {
+                    key: other,
+                    stamp: entry.stamp,
+                    winner: Some(key.clone()),
+                });
             }
             self.written.push((value.0, value.1.clone(), key.clone()));
             self.holders.insert(value, key.clone());

@@ -295,3 +295,14 @@ fn an_image_is_not_trusted_whose_author_missed_an_earlier_change() {
     s.rows(4, 13, &[base], &[Update(old, r(1, 0, 0, 4))]);
     s.gives(&[r(1, 1, 2, 4)]);
 }
+
+#[test]
+fn a_row_stands_again_when_its_displacer_never_had_the_value() {
+    // At 13 row 1 came back whole, with u=7, and took it from row 2; with the insert at 12 it only changes b.
+    let old = r(1, 0, 0, 7);
+    let (mut s, base) = with_rows(&[old]);
+    let moved = s.rows(1, 10, &[base], &[Update(old, r(2, 0, 0, 7))]);
+    s.rows(3, 12, &[moved], &[Insert(r(1, 5, 5, None))]);
+    s.rows(2, 13, &[base], &[Update(old, r(1, 0, 3, 7))]);
+    s.gives(&[r(1, 5, 3, None), r(2, 0, 0, 7)]);
+}
