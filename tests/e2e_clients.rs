@@ -265,3 +265,32 @@ fn a_start_that_cannot_be_is_refused_in_one_line() {
     assert!(!same_port.dir.exists(), "a refused start changed something");
     assert!(first.term().success(), "SIGTERM ends with 0");
 }
+
+#[test]
+fn what_lost_between_nodes_is_listed() {
+    let under = tempfile::tempdir().expect("a directory");
+    let mut nodes = support::cluster(&["one", "two"], under.path());
+    nodes[0].sql("CREATE DATABASE shop; CREATE TABLE shop.u (id INT PRIMARY KEY, name VARCHAR(9) UNIQUE)");
+    let there = |node: &Node, text: &str, wanted: &str| support::until(text, || node.try_sql(text) == (true, wanted.to_string()));
+    there(&nodes[1], "SELECT COUNT(*) FROM shop.u", "0\n");
+    // Each writes while the other is away: both take the same unique value.
+    nodes[0].term();
+    nodes[1].sql("INSERT INTO shop.u VALUES (1, 'x')");
+    nodes[1].term();
+    nodes[0].start();
+    nodes[0].sql("INSERT INTO shop.u VALUES (2, 'x')");
+    nodes[1].start();
+    for node in &nodes {
+        there(node, "SELECT id FROM shop.u", "2\n");
+        there(
+            node,
+            "SELECT table_name, row_key, reason FROM starling.conflicts",
+            "u\t1\ta later row of the same unique value\n",
+        );
+        assert_eq!(node.sql("SELECT id, name FROM starling.members ORDER BY id"), "1\tone\n2\ttwo\n");
+        assert_eq!(node.sql("SELECT value FROM starling.status WHERE name = 'writable'"), "yes\n");
+    }
+    let (ok, message) = nodes[0].try_sql("ALTER TABLE shop.u ADD COLUMN t VARCHAR(40) DEFAULT (UUID())");
+    assert!(!ok && message.contains("ERROR 1235"), "{message}");
+    assert_eq!(support::verify(&[&nodes[0], &nodes[1]]).0, 0);
+}

@@ -11,6 +11,7 @@ pub mod prepared;
 pub mod provider;
 pub mod registry;
 pub mod server;
+pub mod tables;
 
 use std::collections::HashMap;
 use std::sync::Arc;

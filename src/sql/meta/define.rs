@@ -51,8 +51,8 @@ session_status VARIABLE_NAME s64!, VARIABLE_VALUE s1024
 ";
 
 const STARLING: &str = "
-conflicts db s64!, table_name s64!, row_key t!, stamp s64!, origin u!, reason s64!, at d!
-members id u!, name s64!, address s256!, state s16!, origin u, applied t
+conflicts db s64!, table_name s64!, row_key t!, origin u!, seq u!, change_index u!, reason s64!, winner_origin u!, winner_at s32!
+members id u!, name s64!, http_address s256!, mysql_address s256!, origin u!
 status name s64!, value t
 ";
 

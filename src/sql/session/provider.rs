@@ -14,7 +14,7 @@ use crate::sql::func;
 use crate::sql::meta::{self, Process, Provider, View};
 use crate::sql::vars::Globals;
 
-use super::{Server, Session};
+use super::{Server, Session, tables};
 
 /// Made before the engine; [`Hooks::attach`] gives it the server.
 #[derive(Default)]
@@ -88,10 +88,7 @@ impl Provider for Hooks {
         self.server().map(|s| s.cluster.accounts().list.clone()).unwrap_or_default()
     }
     fn starling(&self, table: &str) -> Vec<Vec<Value>> {
-        {
-            let _ = table;
-            Vec::new()
-        }
+        self.server().map(|s| tables::rows(&s, table)).unwrap_or_default()
     }
 }
 

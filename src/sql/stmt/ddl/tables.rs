@@ -98,11 +98,21 @@ pub fn alter(build: &Build<'_>, name: &TableName, actions: &[AlterAction], if_ex
     if altered.table == *old {
         return Ok(DdlStep::default());
     }
+    refuse_expression_defaults(old, &altered.table)?;
     let mut step = DdlStep::of(SchemaChange::AlterTable {
         table: Box::new(altered.table),
     });
     step.probes = altered.probes;
     Ok(step)
+}
+
+/// Rows that are there already would not get the expression's value: every node fills a new column by itself, from the definition.
+fn refuse_expression_defaults(old: &Table, new: &Table) -> Result<()> {
+    let filled = |c: &&starling_apply::Column| matches!(c.default, DefaultValue::Expr(_)) && old.column_by_id(c.id).is_none();
+    match new.columns.iter().find(filled) {
+        Some(column) => Err(SqlError::unsupported(format!("ADD COLUMN {} DEFAULT (expression)", column.name))),
+        None => Ok(()),
+    }
 }
 
 /// DROP TABLE IF EXISTS where the whole database is unknown.
