@@ -83,6 +83,9 @@ pub enum AppendError {
     /// A sync failed earlier: nothing is acknowledged until a restart.
     #[error("the log is poisoned: {0}; restart the node")]
     Poisoned(String),
+    /// The flush of this very append failed: it may last or not, which is known after a restart. Never to be told as a refusal.
+    #[error("the log failed while this was written ({0}); whether it lasts is known after a restart")]
+    Unknown(String),
     /// Nothing was written; works again when there is space.
     #[error("the disk is full: {0}")]
     DiskFull(String),

@@ -230,3 +230,16 @@ fn malformed_changes_are_refused_before_they_are_written() {
     assert!(matches!(log.append(1, vec![bad]), Err(AppendError::Malformed)));
     assert_eq!(store.unsynced(), 0);
 }
+
+/// Whose own flush failed must not be told "refused": after the crash it may be there.
+#[test]
+fn a_failed_flush_is_unknown_to_its_own_callers() {
+    let store = Arc::new(SimStore::new());
+    let log = Log::with_store(store.clone(), forgetful(), Hand::new()).unwrap();
+    store.set_faults(Faults {
+        syncs_left: Some(0),
+        ..Faults::default()
+    });
+    assert!(matches!(log.append(1, vec![draft(1, 1)]), Err(AppendError::Unknown(_))));
+    assert!(matches!(log.append(1, vec![draft(1, 1)]), Err(AppendError::Poisoned(_))));
+}

@@ -11,7 +11,7 @@ use crate::sql::error::SqlError;
 use super::connection::{Stream, Wire};
 use super::greeting::{self, Response};
 use super::listen::Shared;
-use crate::auth::{self, NATIVE, SHA2, Scramble, native, rsa, sha2};
+use crate::auth::{self, SHA2, Scramble, native, rsa, sha2};
 
 /// The largest packet taken before authentication.
 const LOGIN_PACKET_MAX: usize = 64 * 1024;
@@ -90,8 +90,8 @@ pub async fn authenticate<S: Stream>(
     let decoy = Account {
         user: claim.user.to_string(),
         host: "%".to_string(),
-        plugin: NATIVE.to_string(),
-        auth: "*0000000000000000000000000000000000000000".to_string(),
+        plugin: SHA2.to_string(),
+        auth: format!("$A$005${}", ".".repeat(63)),
         databases: None,
     };
     let target = account.as_ref().unwrap_or(&decoy);

@@ -56,6 +56,10 @@ impl Transaction {
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
+    /// How the open one was opened.
+    pub fn options(&self) -> Option<Options> {
+        self.open.as_ref().map(|o| o.options)
+    }
     pub fn is_read_only(&self) -> bool {
         self.open.as_ref().is_some_and(|o| o.options.read_only)
     }

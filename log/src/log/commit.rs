@@ -331,7 +331,10 @@ impl Log {
         };
         let start = Instant::now();
         let written = self.store.write(finished.ops).and_then(|()| self.store.sync());
-        written.map_err(|error| self.poison_with(&error))?;
+        written.map_err(|error| {
+            self.poison_with(&error);
+            AppendError::Unknown(error.to_string())
+        })?;
         let committer = finished.committer;
         committer.last_sync = start.elapsed();
         committer.flush += 1;

@@ -3,6 +3,7 @@
 //! | what happened | MySQL hears |
 //! |---|---|
 //! | the disk is full | 1021 |
+//! | the flush of this very write failed | nothing: the connection closes (outcome unknown) |
 //! | the log is poisoned, the clock is off, the node is not admitted | 1290, with the reason |
 //! | the lane was held too long | 1205 |
 //! | the database is gone | 1049 |
@@ -36,6 +37,7 @@ pub fn from_append(error: &AppendError) -> SqlError {
             format!("The transaction's changes take {size} bytes, more than the {max} that one entry of the log takes; split it"),
         ),
         AppendError::Malformed => SqlError::internal(error),
+        AppendError::Unknown(_) => SqlError::unknown_outcome(error),
         AppendError::Poisoned(_) | AppendError::Clock(_) => read_only(&error.to_string()),
     }
 }

@@ -54,19 +54,22 @@ pub async fn end(session: &mut Session) -> Result<()> {
 
 pub async fn commit(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
     Counters::add(&session.server.counters.commits);
+    let ended = session.transaction.options();
     end(session).await?;
-    after(session, chain, release)
+    after(session, ended, chain, release)
 }
 
 pub async fn rollback(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
     Counters::add(&session.server.counters.rollbacks);
+    let ended = session.transaction.options();
     session.transaction.rollback().await;
-    after(session, chain, release)
+    after(session, ended, chain, release)
 }
 
-fn after(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
+/// CHAIN opens the next one as the last was opened.
+fn after(session: &mut Session, ended: Option<Options>, chain: bool, release: bool) -> Result<Done> {
     if chain {
-        let options = options(session, None);
+        let options = ended.unwrap_or_else(|| options(session, None));
         session.transaction.begin(options);
     }
     if release {
