@@ -5,7 +5,7 @@
 //!
 //! Reading order: `files` (files and connections) → `progress` (how far) → `core` (what the threads share) → `file` (a database
 //! file and the fold on it) → `system` (the list of databases, control entries) → `trust` and `recovery` (open) → `intake` (other nodes'
-//! entries) → `ddl` (schema and control entries) → `checkpoint` (upkeep).
+//! entries) → `ddl` (schema and control entries) → `transact` (trials and overlays) → `checkpoint` (upkeep).
 
 mod checkpoint;
 pub(crate) mod core;
@@ -16,6 +16,7 @@ mod intake;
 mod progress;
 mod recovery;
 mod system;
+mod transact;
 mod trust;
 
 use std::path::{Path, PathBuf};
@@ -101,6 +102,9 @@ pub enum WriteError<E> {
     /// It is durable in the log, but the local apply failed: the outcome is committed, the lane re-applies by itself.
     #[error("committed, but applying it here failed: {0}")]
     Unapplied(String),
+    /// A table that the open transaction changed is not what it was (a schema change): MySQL's 1412. The transaction is to be rolled back.
+    #[error("table {0} has changed")]
+    Changed(String),
     #[error("the node is shutting down")]
     Closed,
 }
@@ -113,6 +117,9 @@ pub enum ApplyError {
     Fold(FoldError),
     #[error("no database '{0}'")]
     NoDatabase(String),
+    /// The snapshot was too old, and in the way of a checkpoint: its transaction is to be started again.
+    #[error("the snapshot was ended because it kept the write-ahead log from being cut")]
+    SnapshotEnded,
     #[error("{0}")]
     Other(String),
 }

@@ -15,10 +15,12 @@ pub(crate) mod runner;
 pub(crate) mod work;
 
 use rusqlite::Connection;
-use starling_log::Changes;
+use starling_log::{Changes, Row};
 
 use crate::capture::Position;
 use crate::catalog::Catalog;
+use crate::claim::{Claim, Mode};
+use crate::materialize::FoldError;
 use desk::Bench;
 
 pub use autos::AutoBlock;
@@ -89,6 +91,22 @@ impl Try<'_> {
     /// snapshot. Theirs is as new as this call for an autocommit job; an open transaction keeps its first one.
     pub fn reads(&mut self, dbs: &[&str]) -> rusqlite::Result<()> {
         self.bench.pin(self.connection, dbs)
+    }
+    /// What the changes of this job so far lock, and on which versions they are based (an open transaction's earlier changes
+    /// are not in it). Each key once.
+    pub fn claims(&mut self) -> Result<Vec<Claim>, FoldError> {
+        Err(FoldError::Broken("claims: not built yet".to_owned()))
+    }
+    /// Claims on rows that a statement read to lock them. `keys`: the values of the table's key columns in the key's order
+    /// (the hidden key of a table without one).
+    pub fn claim_rows(&mut self, table: u64, mode: Mode, keys: &[Row]) -> Result<Vec<Claim>, FoldError> {
+        let _ = (table, mode, keys);
+        Err(FoldError::Broken("claims: not built yet".to_owned()))
+    }
+    /// A claim on a whole table.
+    pub fn claim_table(&mut self, table: u64, mode: Mode) -> Result<Claim, FoldError> {
+        let _ = (table, mode);
+        Err(FoldError::Broken("claims: not built yet".to_owned()))
     }
     /// `foreign_key_checks` of the session; on at the start of every job.
     pub fn set_foreign_keys(&mut self, on: bool) -> rusqlite::Result<()> {

@@ -4,6 +4,7 @@
 //! says so (collations and prefixes included). Must not know: entries' order, history.
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef as SqlRef};
+use serde::{Deserialize, Serialize};
 use starling_log::{Row, Value, ValueRef};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use crate::physical::{self, quote};
 use crate::types::BaseType;
 
 /// A row's identity: the integer itself where that is the whole key, else normalized bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Key {
     Int(i64),
     Bytes(Vec<u8>),

@@ -6,11 +6,13 @@
 //! Reading order: [`types`] (MySQL types and how values are stored) → [`catalog`] (schemas as data) → [`schema`] (schema
 //! changes, as they stand in entries) → [`physical`] (the shape in SQLite) → [`capture`] (row changes of a dry run) →
 //! [`lane`] (the one writer) → [`materialize`] and [`history`] (the fold: entries into rows, last writer wins) →
-//! [`readers`] (snapshots) → [`digest`] (are two copies equal?) → [`engine`] (all of it behind one door).
+//! [`claim`] (what a transaction locks) and [`overlay`]
+//! (what an open one changed) → [`readers`] (snapshots) → [`digest`] (are two copies equal?) → [`engine`] (all of it behind one door).
 
 pub mod alter;
 pub mod capture;
 pub mod catalog;
+pub mod claim;
 pub mod collate;
 pub mod convert;
 pub mod digest;
@@ -21,6 +23,7 @@ pub mod lane;
 pub mod layout;
 pub mod mapping;
 pub mod materialize;
+pub mod overlay;
 pub mod physical;
 pub mod readers;
 pub mod rebuild;

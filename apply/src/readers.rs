@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use rusqlite::Connection;
+use starling_log::Place;
 
+use crate::catalog::Catalog;
 use crate::engine::files::{self, Attached, Files};
 use crate::engine::{ApplyError, Role};
+use crate::overlay::Overlay;
 
 /// Idle readers kept; those beyond are closed on return.
 const IDLE_READERS: usize = 16;
@@ -128,6 +131,25 @@ impl Reader {
         Ok(())
     }
 
+    /// Does the pinned snapshot show the entry at `place`, as the file of `db` (lower-case name) says?
+    pub fn snapshot_contains(&mut self, db: &str, place: Place) -> Result<bool, ApplyError> {
+        let _ = (db, place);
+        Err(ApplyError::Other("snapshot_contains: not built yet".to_owned()))
+    }
+    /// Lets the snapshot go and pins the newest state of all databases, on the same connection (READ COMMITTED; shadows stay).
+    pub fn renew(&mut self) -> Result<(), ApplyError> {
+        Err(ApplyError::Other("renew: not built yet".to_owned()))
+    }
+    /// Brings [`shadow_name`]'s views up to date with the overlay: each shows its table as the transaction sees it.
+    pub fn shadow(&mut self, overlay: &Overlay, catalog: &Catalog) -> Result<(), ApplyError> {
+        let _ = (overlay, catalog);
+        Err(ApplyError::Other("shadow: not built yet".to_owned()))
+    }
+    /// The snapshot was ended because it stood in the way of a checkpoint: reading gives [`ApplyError::SnapshotEnded`].
+    pub fn ended(&self) -> bool {
+        false
+    }
+
     /// Opens one snapshot over `dbs`, which are attached.
     pub(crate) fn pin(&mut self, gate: &Gate, dbs: &[&str]) -> Result<(), ApplyError> {
         let _exclusive = gate.exclusive();
@@ -143,6 +165,11 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+/// Schema and name of the view that shows a table as an open transaction sees it (after [`Reader::shadow`]).
+pub fn shadow_name(table: u64) -> String {
+    format!("\"temp\".\"__own_{table}\"")
 }
 
 impl std::ops::Deref for Reader {

@@ -195,6 +195,7 @@ pub fn retype<E>(error: WriteError<()>) -> WriteError<E> {
         WriteError::Timeout => WriteError::Timeout,
         WriteError::NoDatabase => WriteError::NoDatabase,
         WriteError::Unapplied(why) => WriteError::Unapplied(why),
+        WriteError::Changed(table) => WriteError::Changed(table),
         WriteError::Closed => WriteError::Closed,
     }
 }

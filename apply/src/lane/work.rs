@@ -21,6 +21,7 @@ pub(crate) enum Failure {
     Timeout,
     NoDatabase,
     Unapplied(String),
+    Changed(String),
     Closed,
 }
 
@@ -49,6 +50,7 @@ impl Failure {
             Failure::Timeout => Failure::Timeout,
             Failure::NoDatabase => Failure::NoDatabase,
             Failure::Unapplied(s) => Failure::Unapplied(s.clone()),
+            Failure::Changed(s) => Failure::Changed(s.clone()),
             Failure::Closed => Failure::Closed,
         }
     }
@@ -62,6 +64,7 @@ impl<E> From<Failure> for WriteError<E> {
             Failure::Timeout => WriteError::Timeout,
             Failure::NoDatabase => WriteError::NoDatabase,
             Failure::Unapplied(s) => WriteError::Unapplied(s),
+            Failure::Changed(s) => WriteError::Changed(s),
             Failure::Closed => WriteError::Closed,
         }
     }

@@ -25,6 +25,7 @@ pub fn from_write(error: WriteError<SqlError>) -> SqlError {
         WriteError::Timeout => SqlError::new(1205, "Lock wait timeout exceeded; try restarting transaction"),
         WriteError::NoDatabase => SqlError::new(1049, "Unknown database: it was dropped meanwhile"),
         WriteError::Unapplied(why) => SqlError::unknown_outcome(why),
+        WriteError::Changed(_) => SqlError::new(1412, "Table definition has changed, please retry transaction"),
         WriteError::Closed => SqlError::new(1053, "Server shutdown in progress"),
     }
 }
