@@ -20,6 +20,7 @@ pub mod keyed;
 pub mod members;
 pub mod peers;
 pub mod quiet;
+pub mod quorum;
 pub mod run;
 pub mod start;
 pub mod stream;

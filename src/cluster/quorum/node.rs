@@ -1,0 +1,241 @@
+//! One voter: what goes in, what comes out, and who handles it.
+//!
+//! The contract with the driver:
+//! * Effects are carried out in order. `Write` and `Erase` go to the pending tree, `Learn` appends to the log; none of them
+//!   needs an fsync of its own. One flush makes everything before it durable; then the driver says `Flushed` with the number of
+//!   the last write it covers, and the number of the flush.
+//! * `Send { after }` may leave once `Flushed { upto ≥ after }` (0: at once). Messages to one peer may share a frame, in order.
+//! * `Answer` may go to the client at once: what it rests on is durable and applied by then.
+//! * Messages may be lost, late, doubled or swapped. Effects may not.
+
+use std::sync::Arc;
+
+use starling_log::{Hlc, Origin, Place, Stamp, VersionVector};
+
+use super::ids::{Epoch, Outcome, Seat, Version, Voter, WriteNo};
+use super::message::{Change, Claim, Frame, Head, Message, No, Prepare, Proposal};
+use super::record::{Record, RecordKey};
+
+/// Names a proposal to whoever made it.
+pub type Ticket = u64;
+
+#[derive(Clone, Debug)]
+pub enum Input {
+    Propose {
+        ticket: Ticket,
+        proposal: Box<Proposal>,
+    },
+    /// Admit this seat, or remove this voter (PROTOCOL 17, 18). Answered like a proposal.
+    Admit {
+        ticket: Ticket,
+        seat: Seat,
+    },
+    Remove {
+        ticket: Ticket,
+        voter: Voter,
+    },
+    Frame(Frame),
+    /// Everything up to this write is durable, by this flush (PROTOCOL 2).
+    Flushed {
+        upto: WriteNo,
+        flush: u64,
+    },
+    /// What the log holds durably, dense by origin: after a flush, and after entries of others were taken in.
+    Held(VersionVector),
+    /// What the tables show.
+    Applied(VersionVector),
+    /// An entry that changes epochs or fences was taken in by a stream.
+    Changed {
+        version: Version,
+        change: Change,
+    },
+    /// Failure detection: do not wait for this one (or do again).
+    Silent {
+        voter: Voter,
+        silent: bool,
+    },
+    /// The operator answers for those who cannot be asked (PROTOCOL 2).
+    Trusted,
+    /// Time has passed; every few milliseconds.
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    Write {
+        no: WriteNo,
+        record: Record,
+    },
+    /// As soon as it suits.
+    Erase(RecordKey),
+    Send {
+        to: Voter,
+        message: Message,
+        after: WriteNo,
+    },
+    /// Append to the log at this place (dense by origin) and apply; `None`: a void.
+    Learn {
+        place: Place,
+        prepare: Option<Arc<Prepare>>,
+    },
+    /// Send a peer the entries it lacks, by the ordinary stream.
+    Supply {
+        to: Voter,
+        have: VersionVector,
+    },
+    /// This node lacks entries up to here: get them from `from`.
+    Fetch {
+        from: Voter,
+        upto: VersionVector,
+    },
+    Answer {
+        ticket: Ticket,
+        answer: Answer,
+    },
+    /// Entries of this origin beyond this number are not to be taken; `None`: the fence did not come to be.
+    Fence {
+        origin: Origin,
+        last: Option<u64>,
+    },
+    /// A new epoch counts from here on.
+    Epoch(Epoch),
+    /// Others know of things this log has lost: come back under new origins (PROTOCOL 1).
+    Amnesia(String),
+    /// The log of others no longer reaches back to this place.
+    TakeSnapshot {
+        from: Voter,
+    },
+}
+
+/// What the proposer hears. Never an error for what may have committed (law 7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Decided and applied here.
+    Committed(Version),
+    /// Void for sure.
+    Refused(Refusal),
+    /// `ALL` was asked for, and it committed without having been in all members' hands.
+    NotAll(Version),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Not (yet) able to vote or issue: why.
+    NotReady(&'static str),
+    /// A voter's reason (the first of those that matter).
+    No(No),
+    /// A ballot decided against it.
+    Ballot,
+}
+
+/// What the deciding code asks of its node.
+pub trait World {
+    /// Guarded wall time.
+    fn now_ms(&self) -> u64;
+    /// Time that only grows, for waiting.
+    fn monotonic_ms(&self) -> u64;
+    /// A stamp's time, later than all given or seen; durable high-water mark included.
+    fn tick(&mut self) -> Hlc;
+    /// The highest time that is durable as never to be issued again.
+    fn high_water(&self) -> Hlc;
+    /// Appends the newest version of each claim's key as the tables show it; for `Exclusive` claims marks included (see `Mode`).
+    fn newest(&mut self, claims: &[Claim], out: &mut Vec<Version>);
+    /// Row stamps at or below this may have been dropped.
+    fn dropped(&self) -> Stamp;
+    /// The oldest snapshot open here.
+    fn oldest_snapshot(&self) -> Stamp;
+    /// What stands at a place of the log; `None`: pruned.
+    fn outcome(&self, place: Place) -> Option<Outcome>;
+    /// Local, unprepared holders of these keys lose them (1213 at their next statement). `Err(key)`: one is older and holds the
+    /// key's home lock.
+    fn wound(&mut self, prepare: &Prepare) -> Result<(), u128>;
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// A member that has not answered for this long is silent.
+    pub silent_ms: u64,
+    /// Others resolve a transaction whose coordinator has been silent for this long.
+    pub recover_ms: u64,
+    pub gossip_ms: u64,
+    /// The floor trails the clock by this much.
+    pub floor_ms: u64,
+    pub drift_ms: u64,
+    /// Places reserved at once.
+    pub block: u64,
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            silent_ms: 100,
+            recover_ms: 1000,
+            gossip_ms: 200,
+            floor_ms: 1000,
+            drift_ms: 500,
+            block: 256,
+            seed: 1,
+        }
+    }
+}
+
+/// What a node starts from: the pending tree and the log as they are after a start.
+#[derive(Clone, Debug)]
+pub struct Recovered {
+    pub me: Seat,
+    pub records: Vec<Record>,
+    /// Used when no record of an epoch is there.
+    pub epoch: Epoch,
+    pub held: VersionVector,
+    pub applied: VersionVector,
+    /// The log's last durable flush.
+    pub flush: u64,
+    /// This node's first start: nobody can know anything of it.
+    pub first: bool,
+}
+
+/// One voter.
+pub struct Node {
+    me: Seat,
+    flush: u64,
+    epoch: Epoch,
+}
+
+impl Node {
+    pub fn new(_settings: Settings, recovered: Recovered, _world: &mut dyn World, _out: &mut Vec<Effect>) -> Node {
+        Node {
+            me: recovered.me,
+            flush: recovered.flush,
+            epoch: recovered.epoch,
+        }
+    }
+
+    pub fn step(&mut self, input: Input, _world: &mut dyn World, out: &mut Vec<Effect>) {
+        let ticket = match input {
+            Input::Propose { ticket, .. } | Input::Admit { ticket, .. } | Input::Remove { ticket, .. } => ticket,
+            _ => return,
+        };
+        let answer = Answer::Refused(Refusal::NotReady("quorum commit is not built yet"));
+        out.push(Effect::Answer { ticket, answer });
+    }
+
+    /// What goes in front of every frame.
+    pub fn head(&self) -> Head {
+        Head {
+            from: self.me.voter,
+            start: 0,
+            flush: self.flush,
+            settled_below: 1,
+        }
+    }
+
+    pub fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Nothing at or below it can appear any more (PROTOCOL 16).
+    pub fn stable(&self) -> Stamp {
+        Stamp::default()
+    }
+}
