@@ -20,6 +20,6 @@ pub mod vector;
 
 pub use clock::{Clock, Hlc, Stamp, SystemTime, TimeSource};
 pub use entry::{Body, Change, ChangeRef, Changes, Control, Entry, Op, Schema, TableRef};
-pub use log::{AppendError, Draft, Log, LogOptions, OpenError, Placed};
+pub use log::{AppendError, Draft, Log, LogOptions, OpenError, PendingOp, Placed};
 pub use value::{Row, RowRef, Value, ValueRef};
 pub use vector::{Cursor, Origin, Place, VersionVector};

@@ -6,11 +6,13 @@
 mod commit;
 pub(crate) mod keys;
 mod open;
+mod pending;
 mod prune;
 mod read;
 mod recent;
 mod round;
 mod scan;
+mod settle;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +28,7 @@ use crate::segment::SegmentError;
 use crate::store::{Store, StoreError};
 use crate::vector::{Origin, Place, VersionVector};
 
+pub use pending::PendingOp;
 pub use scan::Scan;
 
 #[derive(Clone, Debug)]
@@ -96,6 +99,9 @@ pub enum AppendError {
     /// An image does not fit its table header: a bug of the caller, caught before it is written for ever.
     #[error("a malformed entry was refused")]
     Malformed,
+    /// Decided entries come in the order of their places: those from `have + 1` on come first.
+    #[error("gap at origin {origin}: have {have}, got {got}")]
+    Gap { origin: Origin, have: u64, got: u64 },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -141,7 +147,7 @@ impl From<StoreError> for ReadError {
     }
 }
 
-/// What readers see; changed only after a sync.
+/// What readers see; changed only after a sync, or (decided entries) after a write.
 struct Visible {
     held: VersionVector,
     pruned: VersionVector,
@@ -189,7 +195,22 @@ impl Log {
     pub fn ingest(&self, segments: &[Bytes]) -> Result<Vec<Arc<Entry>>, IngestError> {
         self.submit_ingest(segments)
     }
-    /// Everything durable here.
+    /// One piece of group commit work: pending records, and entries that were decided elsewhere. Their place and stamp are given; of
+    /// each origin they are dense and in place order behind what is held (what is held already is skipped; a gap refuses all). A void
+    /// gets the stamp of the entry before it, here, so that it is the same on every node. Entries stand before records: whatever
+    /// prefix a crash leaves, a record that was to explain an entry is not gone before the entry is there.
+    ///
+    /// With `sync` all of it is durable on return (and shares the sync of everything that waits). Without, it is written and visible on
+    /// return and durable with the next flush; alone it costs no sync. After a crash a prefix of what was written that way is there.
+    /// Returns the new entries, and the number of the flush that makes this durable (see [`Log::flush_number`]).
+    pub fn settle(&self, ops: Vec<PendingOp>, learned: Vec<Entry>, sync: bool) -> Result<(Vec<Arc<Entry>>, u64), AppendError> {
+        self.submit_settle(ops, learned, sync)
+    }
+    /// The pending records whose keys begin with `prefix`, by key. Waits for a flush under way.
+    pub fn pending(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Bytes)>, ReadError> {
+        self.read_pending(prefix)
+    }
+    /// Everything held here: durable, or decided elsewhere and written (durable with the next flush).
     pub fn held(&self) -> VersionVector {
         self.visible.read().held.clone()
     }

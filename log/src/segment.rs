@@ -409,7 +409,9 @@ fn read_frames(decoded: &mut Decoded, whole: &[u8]) -> Result<(), SegmentError> 
             body,
         }));
     }
-    let ordered = decoded.entries.windows(2).all(|w| w[0].stamp < w[1].stamp);
+    // A void repeats the stamp of the entry before it.
+    let follows = |w: &[Arc<Entry>]| w[0].stamp < w[1].stamp || (w[0].stamp == w[1].stamp && w[1].body == Body::Void);
+    let ordered = decoded.entries.windows(2).all(follows);
     match (rest.is_empty(), ordered) {
         (true, true) => Ok(()),
         (false, _) => Err(SegmentError::Damaged("bytes left over")),

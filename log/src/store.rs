@@ -74,6 +74,15 @@ pub enum Op {
     Remove(Tree, Key),
 }
 
+impl Op {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Op::Put(_, key, record) => key.len() + record.len(),
+            Op::Remove(_, key) => key.len(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Refused before anything was written.

@@ -2,7 +2,7 @@
 //!
 //! Promises: stamps and places are given under the leader's lock, so that stamp order is place order in every origin; the
 //! clock's high-water mark is written in the same flush, before the entries; nothing is visible or acknowledged before the
-//! sync returned; after a failed write or sync nothing is acknowledged ever again. The queue is bounded.
+//! sync returned, except work that asks for none (`settle`: decided elsewhere, explained by synced records); after a failed write or sync nothing is acknowledged ever again. The queue is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,17 +12,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
+use super::pending::{Journal, PendingOp};
 use super::{AppendError, Draft, IngestError, Log, Placed};
 use crate::clock::{Hlc, Observed, Stamp};
 use crate::entry::Entry;
 use crate::segment::{self, BODY_MAX, Decoded, ENTRY_MAX};
-use crate::store::{Key, StoreError, Witness};
+use crate::store::{Key, Op, StoreError, Witness};
 use crate::vector::{Origin, Place, VersionVector};
 
 use super::round::Round;
 
 /// Bytes waiting for a flush, at most (a single larger transaction is let in alone).
 const QUEUE_BYTES_MAX: usize = 16 << 20;
+/// Bytes written without a sync, at most: with more the next piece of work is synced whether it asks for it or not. It bounds what a
+/// power cut takes away, and keeps the unsynced tail within one of sled's own segments.
+const LAZY_BYTES_MAX: usize = 256 << 10;
 
 /// Where an origin ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +53,10 @@ pub(super) struct Committer {
     /// How many the last flush served, and how long it took.
     pub last_jobs: usize,
     pub last_sync: Duration,
+    /// Written since the last sync.
+    pub lazy_bytes: usize,
+    /// Prepared transactions, votes and outcomes.
+    pub pending: Journal,
 }
 
 impl Committer {
@@ -72,6 +80,15 @@ pub(super) enum Work {
     },
     Ingest(Vec<Incoming>),
     Meta(Key, Vec<u8>),
+    Settle(Settle),
+}
+
+/// Pending records, and entries that were decided elsewhere, made ready in their caller's thread.
+pub(super) struct Settle {
+    pub ops: Vec<PendingOp>,
+    pub learned: Vec<Prepared>,
+    pub archives: Vec<u8>,
+    pub sync: bool,
 }
 
 /// A segment of another node, taken apart, and its parts as they travelled.
@@ -84,6 +101,8 @@ pub(super) enum Done {
     Placed(Vec<Placed>),
     Entries(Vec<Arc<Entry>>),
     Meta,
+    /// And the number of the flush that makes it durable.
+    Settled(Vec<Arc<Entry>>, u64),
 }
 
 pub(super) type Answer = Result<Done, IngestError>;
@@ -156,11 +175,11 @@ impl Queue {
 /// Parts of large entries that arrived without their last one, by origin.
 pub(super) type Partial = BTreeMap<Origin, Vec<Bytes>>;
 
-fn mismatch() -> AppendError {
+pub(super) fn mismatch() -> AppendError {
     AppendError::Poisoned("an answer of the wrong kind".into())
 }
 
-fn plain(error: IngestError) -> AppendError {
+pub(super) fn plain(error: IngestError) -> AppendError {
     match error {
         IngestError::Append(error) => error,
         other => AppendError::Poisoned(other.to_string()),
@@ -233,7 +252,7 @@ impl Log {
     }
 
     /// Waits in the queue, leads or follows, and brings back the answer.
-    fn submit(&self, work: Work) -> Answer {
+    pub(super) fn submit(&self, work: Work) -> Answer {
         self.check_poison()?;
         let slot = Arc::new(Slot::default());
         let job = Job {
@@ -251,22 +270,32 @@ impl Log {
         let mut committer = self.committer.lock();
         self.gather(&committer);
         let jobs = self.queue.take();
-        committer.last_jobs = jobs.len();
         let (works, slots): (Vec<Work>, Vec<Arc<Slot>>) = jobs.into_iter().map(|j| (j.work, j.slot)).unzip();
-        let answers = self.commit(&mut committer, works);
+        let answers = self.commit(&mut committer, works, &slots);
         // The next leader goes on while the followers of this one are woken.
         drop(committer);
         for (slot, answer) in slots.iter().zip(answers) {
-            slot.give(answer);
+            if let Some(answer) = answer {
+                slot.give(answer);
+            }
         }
     }
 
     /// Those whom the last flush has just woken usually come back at once: leaving without them would make every second flush
-    /// nearly empty. Nobody waits where nobody is expected.
+    /// nearly empty. Nobody waits where nobody is expected, and nobody who needs no flush.
     fn gather(&self, committer: &Committer) {
         let patience = committer.last_sync / 2;
         let start = Instant::now();
-        while self.queue.waiting.lock().jobs.len() * 2 < committer.last_jobs && start.elapsed() < patience {
+        loop {
+            {
+                let waiting = self.queue.waiting.lock();
+                if waiting.jobs.len() * 2 >= committer.last_jobs || !waiting.jobs.iter().any(|j| j.work.syncs()) {
+                    return;
+                }
+            }
+            if start.elapsed() >= patience {
+                return;
+            }
             std::thread::yield_now();
         }
     }
@@ -286,71 +315,78 @@ impl Log {
         AppendError::Poisoned(why.clone())
     }
 
-    /// One flush for all of `works`; one answer for each.
-    fn commit(&self, committer: &mut Committer, works: Vec<Work>) -> Vec<Answer> {
+    /// One flush for all of `works`; one answer for each (`None`: given already, because it needed no sync).
+    fn commit(&self, committer: &mut Committer, works: Vec<Work>, slots: &[Arc<Slot>]) -> Vec<Option<Answer>> {
         let count = works.len();
-        let refuse = |error: AppendError| (0..count).map(|_| Err(error.clone().into())).collect();
+        let refuse = |error: AppendError| (0..count).map(|_| Some(Err(error.clone().into()))).collect();
         if let Err(error) = self.check_poison() {
             return refuse(error);
         }
-        match self.store.room(works.iter().map(Work::bytes).sum()) {
+        let bytes = works.iter().map(Work::bytes).sum();
+        match self.store.room(bytes) {
             Ok(()) => {}
             Err(StoreError::Full(why)) => return refuse(AppendError::DiskFull(why)),
             Err(error) => return refuse(self.poison_with(&error)),
         }
-        let may_write = self.clock.may_write();
-        let mut round = Round::new(&self.clock, committer);
-        let mut answers: Vec<Answer> = Vec::with_capacity(count);
-        for work in works {
-            answers.push(match (work, &may_write) {
-                (Work::Append { .. }, Err(why)) => Err(AppendError::Clock(why.clone()).into()),
-                (
-                    Work::Append {
-                        origin,
-                        prepared,
-                        archives,
-                    },
-                    Ok(()),
-                ) => Ok(Done::Placed(round.append(origin, prepared, &archives))),
-                (Work::Ingest(incoming), _) => round.ingest(incoming).map(Done::Entries),
-                (Work::Meta(key, value), _) => {
-                    round.meta(key, value);
-                    Ok(Done::Meta)
-                }
-            });
+        let syncing = works.iter().filter(|w| w.syncs()).count();
+        let sync = syncing > 0 || committer.lazy_bytes + bytes > LAZY_BYTES_MAX;
+        if sync {
+            committer.last_jobs = syncing;
         }
-        match self.flush_round(round) {
+        let lazy: Vec<bool> = works.iter().map(|w| !w.syncs()).collect();
+        let mut round = Round::new(&self.clock, committer, sync);
+        let may_write = self.clock.may_write();
+        let mut answers: Vec<Option<Answer>> = works.into_iter().map(|w| Some(round.take_in(w, &may_write))).collect();
+        let early = |answers: &mut Vec<Option<Answer>>| {
+            for ((answer, slot), _) in answers.iter_mut().zip(slots).zip(&lazy).filter(|(_, lazy)| **lazy) {
+                if let Some(answer) = answer.take() {
+                    slot.give(answer);
+                }
+            }
+        };
+        match self.flush_round(round, sync, || early(&mut answers)) {
             Ok(()) => answers,
-            Err(error) => answers.into_iter().map(|a| a.and(Err(error.clone().into()))).collect(),
+            Err(error) => answers.into_iter().map(|a| a.map(|a| a.and(Err(error.clone().into())))).collect(),
         }
     }
 
-    fn flush_round(&self, round: Round<'_>) -> Result<(), AppendError> {
+    /// Writes, and (where asked) syncs. `early` is called when everything that needs no sync is written and visible.
+    fn flush_round(&self, round: Round<'_>, sync: bool, early: impl FnOnce()) -> Result<(), AppendError> {
         let Some(finished) = round.finish() else {
             return Ok(());
         };
-        let start = Instant::now();
-        let written = self.store.write(finished.ops).and_then(|()| self.store.sync());
-        written.map_err(|error| {
+        let fail = |error: StoreError| {
             self.poison_with(&error);
             AppendError::Unknown(error.to_string())
-        })?;
+        };
+        let start = Instant::now();
+        let bytes: usize = finished.ops.iter().map(Op::bytes).sum();
+        self.store.write(finished.ops).map_err(fail)?;
         let committer = finished.committer;
-        committer.last_sync = start.elapsed();
-        committer.flush += 1;
+        committer.lazy_bytes += bytes;
         committer.mark = committer.mark.max(finished.mark);
         committer.tails.extend(finished.tails);
         committer.blocks.extend(finished.blocks);
-        self.flush.store(committer.flush, Ordering::Release);
-        self.store.set_witness(Witness {
-            flush: committer.flush,
-            base: committer.base,
-        });
+        self.show(finished.early);
+        if finished.lazy_are_shown {
+            early();
+        }
+        if sync {
+            self.store.sync().map_err(fail)?;
+            committer.last_sync = start.elapsed();
+            committer.lazy_bytes = 0;
+            committer.flush += 1;
+            self.flush.store(committer.flush, Ordering::Release);
+            self.store.set_witness(Witness {
+                flush: committer.flush,
+                base: committer.base,
+            });
+        }
         self.show(finished.entries);
         Ok(())
     }
 
-    /// Makes durable entries visible.
+    /// Makes entries visible: durable ones, and decided ones that are written.
     fn show(&self, entries: Vec<Arc<Entry>>) {
         if entries.is_empty() {
             return;
@@ -384,6 +420,17 @@ impl Work {
             Work::Append { prepared, archives, .. } => archives.len() + prepared.len() * 32,
             Work::Ingest(incoming) => incoming.iter().flat_map(|i| &i.parts).map(Bytes::len).sum(),
             Work::Meta(key, value) => key.len() + value.len(),
+            Work::Settle(settle) => {
+                settle.archives.len() + settle.learned.len() * 32 + settle.ops.iter().map(PendingOp::bytes).sum::<usize>()
+            }
+        }
+    }
+
+    /// Does its answer wait for a sync?
+    fn syncs(&self) -> bool {
+        match self {
+            Work::Settle(settle) => settle.sync,
+            Work::Append { .. } | Work::Ingest(_) | Work::Meta(..) => true,
         }
     }
 }
@@ -418,7 +465,7 @@ fn prepare(origin: Origin, drafts: Vec<Draft>) -> Result<Work, AppendError> {
     })
 }
 
-fn without(causes: &VersionVector, origin: Origin) -> VersionVector {
+pub(super) fn without(causes: &VersionVector, origin: Origin) -> VersionVector {
     VersionVector(
         causes
             .0

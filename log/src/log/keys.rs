@@ -55,8 +55,38 @@ pub(super) fn record(flush: u64, open_leaf: u128, segment: bytes::Bytes) -> Reco
     Record { head, body: segment }
 }
 
+pub(super) fn set_record_flush(record: &mut Record, flush: u64) {
+    if let Some(at) = record.head.get_mut(..8) {
+        at.copy_from_slice(&flush.to_le_bytes());
+    }
+}
+
 pub(super) fn record_head(record: &[u8]) -> Option<(u64, u128)> {
     let (flush, rest) = record.split_first_chunk::<8>()?;
     let (leaf, _) = rest.split_first_chunk::<16>()?;
     Some((u64::from_le_bytes(*flush), u128::from_le_bytes(*leaf)))
+}
+
+/// A chunk of pending records.
+pub(super) fn chunk(number: u64) -> Key {
+    let mut out = Key::from_slice(b"j");
+    out.extend_from_slice(&number.to_be_bytes());
+    out
+}
+
+pub(super) fn parse_chunk(key: &[u8]) -> Option<u64> {
+    Some(u64::from_be_bytes(key.strip_prefix(b"j")?.try_into().ok()?))
+}
+
+/// A part of a large pending value.
+pub(super) fn blob(number: u64, part: u32) -> Key {
+    let mut out = Key::from_slice(b"b");
+    out.extend_from_slice(&number.to_be_bytes());
+    out.extend_from_slice(&part.to_be_bytes());
+    out
+}
+
+pub(super) fn parse_blob(key: &[u8]) -> Option<(u64, u32)> {
+    let (number, part) = key.strip_prefix(b"b")?.split_first_chunk::<8>()?;
+    Some((u64::from_be_bytes(*number), u32::from_be_bytes(part.try_into().ok()?)))
 }

@@ -13,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::commit::{Committer, Tail};
+use super::pending::Journal;
 use super::prune::take_cuts;
 use super::{Log, LogOptions, OpenError, Visible, keys, recent};
 use crate::clock::{Clock, Hlc, TimeSource};
@@ -173,6 +174,8 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
     for (origin, tail) in &tails {
         blocks.insert(*origin, opening.block(*origin, tail.seq)?);
     }
+    let pending = Journal::open(&*store).map_err(|why| opening.damaged(why))?;
+    flush = flush.max(pending.flush());
     let witness = store.witness();
     if witness.flush > flush {
         let reason = format!("flush {} was acknowledged, but only {flush} are there", witness.flush);
@@ -197,6 +200,7 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
             flush,
             mark,
             base: flush,
+            pending,
             ..Committer::default()
         }),
         visible: RwLock::new(visible),

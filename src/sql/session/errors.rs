@@ -37,7 +37,7 @@ pub fn from_append(error: &AppendError) -> SqlError {
             1197,
             format!("The transaction's changes take {size} bytes, more than the {max} that one entry of the log takes; split it"),
         ),
-        AppendError::Malformed => SqlError::internal(error),
+        AppendError::Malformed | AppendError::Gap { .. } => SqlError::internal(error),
         AppendError::Unknown(_) => SqlError::unknown_outcome(error),
         AppendError::Poisoned(_) | AppendError::Clock(_) => read_only(&error.to_string()),
     }
