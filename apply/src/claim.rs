@@ -13,11 +13,22 @@ use crate::layout::Key;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum ClaimKey {
     /// The definition of a database.
-    Schema { db: u64 },
-    Table { table: u64 },
-    Row { table: u64, key: Key },
+    Schema {
+        db: u64,
+    },
+    Table {
+        table: u64,
+    },
+    Row {
+        table: u64,
+        key: Key,
+    },
     /// A value of a unique index other than the primary key, hashed as the history keeps it.
-    Unique { table: u64, index: u32, value: [u8; 16] },
+    Unique {
+        table: u64,
+        index: u32,
+        value: [u8; 16],
+    },
 }
 
 /// How it is locked. The intents stand on tables (and schemas) only: their holder locks rows in it.
@@ -153,7 +164,10 @@ mod tests {
         let keys = [
             ClaimKey::Schema { db: 7 },
             ClaimKey::Table { table: 7 },
-            ClaimKey::Row { table: 7, key: Key::Int(1) },
+            ClaimKey::Row {
+                table: 7,
+                key: Key::Int(1),
+            },
             ClaimKey::Row {
                 table: 7,
                 key: Key::Bytes(1_i64.to_be_bytes().to_vec()),

@@ -11,11 +11,12 @@
 
 use std::cmp::Ordering;
 
-use rusqlite::Connection;
-
 mod charset;
+mod register;
 mod simple;
 mod uca;
+
+pub use register::register;
 
 pub use charset::{CHARSETS, Charset, charset_info, charset_of, has_character};
 
@@ -207,17 +208,6 @@ fn decimal_key(text: &str) -> Vec<u8> {
         }
     }
     key
-}
-
-/// Registers all of them (and `STARLING_DECIMAL`) on a connection, `utf8_…` names included.
-pub fn register(connection: &Connection) -> rusqlite::Result<()> {
-    for info in COLLATIONS {
-        connection.create_collation(info.name, |left, right| info.compare(left, right))?;
-        if let Some(rest) = info.name.strip_prefix("utf8mb3_") {
-            connection.create_collation(format!("utf8_{rest}").as_str(), |left, right| info.compare(left, right))?;
-        }
-    }
-    connection.create_collation(DECIMAL, |left, right| decimal::compare_text(left.as_bytes(), right.as_bytes()))
 }
 
 #[cfg(test)]

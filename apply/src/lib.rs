@@ -10,6 +10,7 @@
 //! (what an open one changed) → [`readers`] (snapshots) → [`digest`] (are two copies equal?) → [`engine`] (all of it behind one door).
 
 pub mod alter;
+pub mod budget;
 pub mod capture;
 pub mod catalog;
 pub mod claim;

@@ -229,7 +229,8 @@ impl Content {
         self.truncations += 1;
         self.tables.truncate(mark.tables);
         if mark.bytes >= self.spilled.bytes {
-            self.tail.truncate(usize::try_from(mark.bytes - self.spilled.bytes).unwrap_or(usize::MAX));
+            self.tail
+                .truncate(usize::try_from(mark.bytes - self.spilled.bytes).unwrap_or(usize::MAX));
             self.tail_rows = mark.rows - self.spilled.rows;
             return;
         }

@@ -170,6 +170,11 @@ impl PacketWriter {
         self.begin().extend_from_slice(payload);
         self.end();
     }
+    /// Drops all packets behind the first `length` bytes; the next one has number `sequence`.
+    pub fn rewind(&mut self, length: usize, sequence: u8) {
+        self.out.truncate(length);
+        self.sequence = sequence;
+    }
     pub fn bytes(&self) -> &[u8] {
         &self.out
     }

@@ -8,7 +8,7 @@ use starling_log::ValueRef;
 use tokio::io::AsyncWriteExt;
 
 use crate::sql::error::{Result, SqlError};
-use crate::sql::result::{Done, ResultColumn, Sink, Status};
+use crate::sql::result::{Done, Mark, ResultColumn, Sink, Status};
 
 use super::cell::{self, Cell};
 use super::column::{Described, ResultCharset, describe, put_definition};
@@ -134,6 +134,18 @@ impl<S: Stream> Sink for Rows<'_, S> {
             wire.broken = true;
             SqlError::new(1160, "Got an error writing communication packets")
         })
+    }
+
+    fn mark(&self) -> Option<Mark> {
+        Some(Mark {
+            length: self.wire.out.len(),
+            sequence: self.wire.out.sequence(),
+        })
+    }
+
+    fn rewind(&mut self, mark: Mark) {
+        self.columns.clear();
+        self.wire.out.rewind(mark.length, mark.sequence);
     }
 }
 

@@ -90,4 +90,6 @@ pub struct SelectPlan {
     pub columns: Arc<[ResultColumn]>,
     /// Bound to be quick (point or small range by key, no table): may run in place on the connection's thread.
     pub short: bool,
+    /// It waits (SLEEP and the like): never on the connection's thread.
+    pub waits: bool,
 }

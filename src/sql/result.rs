@@ -86,6 +86,21 @@ pub trait Sink: Send {
     fn is_full(&self) -> bool;
     /// Sends what is buffered; called only where blocking is allowed (inside block_in_place or a blocking thread).
     fn flush_blocking(&mut self) -> Result<()>;
+    /// Where it stands, if it can be brought back there as long as nothing was sent.
+    fn mark(&self) -> Option<Mark> {
+        None
+    }
+    /// Forgets what came since `mark`.
+    fn rewind(&mut self, mark: Mark) {
+        let _ = mark;
+    }
+}
+
+/// A position in a sink's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    pub length: usize,
+    pub sequence: u8,
 }
 
 /// A typed parameter of EXECUTE.

@@ -1,3 +1,5 @@
+use rusqlite::Connection;
+
 use super::*;
 
 fn order(collation: &str, left: &str, right: &str) -> Ordering {

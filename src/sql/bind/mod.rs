@@ -91,8 +91,14 @@ pub fn select(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins) -> Result<
     let sql = binder.write(&bound, None, false);
     let columns = binder.result_columns(&bound.columns).into();
     let short = bound.quick && !binder.waits;
+    let waits = binder.waits;
     let lowered = binder.finish(sql, pins);
-    Ok(SelectPlan { lowered, columns, short })
+    Ok(SelectPlan {
+        lowered,
+        columns,
+        short,
+        waits,
+    })
 }
 
 /// A query as the source of INSERT … SELECT or CREATE TABLE … SELECT: its SQL (to embed) and its column names and types.

@@ -13,6 +13,7 @@ pub mod insert;
 pub mod keys;
 pub mod lock;
 pub mod present;
+mod quick;
 pub mod schema;
 pub mod select;
 pub mod set;

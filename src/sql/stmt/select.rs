@@ -25,6 +25,7 @@ use crate::sql::types::Ty;
 use crate::txn::Source;
 
 use super::lock;
+use super::quick::{self, Walk};
 use super::write::function_context;
 
 /// Runs `plan` and counts its rows. `locked`: FOR UPDATE and the like were honoured by taking the lanes.
@@ -70,12 +71,20 @@ pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs:
         if short && limit.millis == 0 {
             step(connection, plan, &values, sink, limit.rows, false)
         } else {
-            let guarded = || {
-                let _reading = entry.reading(connection);
-                let _deadline = limit.arm(connection);
-                step(connection, plan, &values, sink, limit.rows, true)
+            let read = quick::Read {
+                connection,
+                plan,
+                values: &values,
+                limit: limit.rows,
             };
-            tokio::task::block_in_place(guarded)
+            let may_try = !plan.waits && limit.millis == 0;
+            read.run(sink, may_try, |rest| {
+                tokio::task::block_in_place(|| {
+                    let _reading = entry.reading(connection);
+                    let _deadline = limit.arm(connection);
+                    rest()
+                })
+            })
         }
     };
     drop(source);
@@ -139,30 +148,7 @@ impl Limits {
 fn step(connection: &Connection, plan: &SelectPlan, values: &[Value], sink: &mut dyn Sink, limit: u64, may_block: bool) -> Result<u64> {
     let mut statement = connection.prepare_cached(&plan.lowered.sql).map_err(|e| from_sqlite(&e))?;
     args::bind(&mut statement, values).map_err(|e| from_sqlite(&e))?;
-    let mut rows = statement.raw_query();
-    let width = plan.columns.len();
-    let mut first = true;
-    let mut count = 0;
-    loop {
-        let row = rows.next().map_err(|e| from_sqlite(&e))?;
-        // Errors of the first step (a bad CAST, an interrupt) come before any packet.
-        if std::mem::take(&mut first) {
-            sink.columns(&plan.columns)?;
-        }
-        let Some(row) = row else { return Ok(count) };
-        if count >= limit {
-            return Ok(count);
-        }
-        let mut cells: SmallVec<[ValueRef<'_>; 16]> = SmallVec::with_capacity(width);
-        for i in 0..width {
-            cells.push(borrow(row.get_ref(i).map_err(|e| from_sqlite(&e))?));
-        }
-        sink.row(&cells)?;
-        count += 1;
-        if may_block && sink.is_full() {
-            sink.flush_blocking()?;
-        }
-    }
+    Walk::new(&mut statement, plan, limit).go(sink, may_block)
 }
 
 pub fn borrow(value: SqliteRef<'_>) -> ValueRef<'_> {
