@@ -24,11 +24,7 @@ pub fn run(flags: &Flags) -> Outcome {
     for name in misspelt() {
         tracing::warn!("the environment variable {name} is not known and has no effect");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&StartError(format!("no threads: {error}"))),
     };
@@ -39,12 +35,6 @@ pub fn run(flags: &Flags) -> Outcome {
         Ok(()) => Outcome::Done,
         Err(error) => failed(&error),
     }
-}
-
-/// One core is left to the lanes and the log. Workers that share a core with them mostly wake each other: on two cores one worker
-/// serves 8 % more point reads at 4 connections than two, and as many at 16.
-fn workers() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1))
 }
 
 fn failed(error: &StartError) -> Outcome {
