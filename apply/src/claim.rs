@@ -119,6 +119,10 @@ impl Mode {
 impl ClaimKey {
     /// The same on every node, and in every version of the program.
     pub fn hash128(&self) -> u128 {
+        xxh3_128(&self.encode())
+    }
+    /// Its stable encoding.
+    pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
         let mut head = |kind: u8, id: u64| {
             out.push(kind);
@@ -144,7 +148,34 @@ impl ClaimKey {
                 out.extend_from_slice(value);
             }
         }
-        xxh3_128(&out)
+        out
+    }
+    /// What `encode` made; `None`: something else did.
+    pub fn decode(bytes: &[u8]) -> Option<ClaimKey> {
+        let (kind, rest) = bytes.split_first()?;
+        let (id, rest) = rest.split_first_chunk::<8>()?;
+        let id = u64::from_be_bytes(*id);
+        Some(match (kind, rest) {
+            (1, []) => ClaimKey::Schema { db: id },
+            (2, []) => ClaimKey::Table { table: id },
+            (3, rest) => ClaimKey::Row {
+                table: id,
+                key: Key::Int(i64::from_be_bytes(rest.try_into().ok()?)),
+            },
+            (4, rest) => ClaimKey::Row {
+                table: id,
+                key: Key::Bytes(rest.to_vec()),
+            },
+            (5, rest) => {
+                let (index, value) = rest.split_first_chunk::<4>()?;
+                ClaimKey::Unique {
+                    table: id,
+                    index: u32::from_be_bytes(*index),
+                    value: value.try_into().ok()?,
+                }
+            }
+            _ => return None,
+        })
     }
     /// The table it belongs to.
     pub fn table(&self) -> Option<u64> {
@@ -182,6 +213,10 @@ mod tests {
         hashes.sort_unstable();
         hashes.dedup();
         assert_eq!(hashes.len(), keys.len());
+        for key in keys {
+            assert_eq!(ClaimKey::decode(&key.encode()).as_ref(), Some(&key));
+            assert_eq!(ClaimKey::decode(&key.encode()[..8]), None);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::clock::{Clock, Stamp, TimeSource};
+use crate::clock::{Clock, Hlc, Stamp, TimeSource};
 use crate::entry::{Body, Entry};
 use crate::merkle;
 use crate::segment::SegmentError;
@@ -169,6 +169,8 @@ pub struct Log {
     pruning: Mutex<()>,
     grown: watch::Sender<u64>,
     flush: std::sync::atomic::AtomicU64,
+    /// The durable high-water mark of the clock.
+    mark: std::sync::atomic::AtomicU64,
     poison: OnceLock<String>,
 }
 
@@ -253,6 +255,10 @@ impl Log {
     /// PROTOCOL rule 2: the number of the last durable flush.
     pub fn flush_number(&self) -> u64 {
         self.flush.load(std::sync::atomic::Ordering::Acquire)
+    }
+    /// No stamp above it has been given out durably: what is at or below is never issued again, even after a crash.
+    pub fn high_water(&self) -> Hlc {
+        Hlc(self.mark.load(std::sync::atomic::Ordering::Acquire))
     }
     /// PROTOCOL rule 2, for the node whose origin it is: the flush its last entry held here rests on (0: none held).
     pub fn flush_of(&self, origin: Origin) -> u64 {

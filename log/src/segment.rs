@@ -79,6 +79,18 @@ pub(crate) fn encode_body(out: &mut Vec<u8>, schema: u64, body: &Body) -> Result
     v1::put_body(out, schema, body)
 }
 
+/// A body as it stands in segments, for what travels before it has a place: (schema version, body).
+pub fn pack_body(schema: u64, body: &Body) -> Result<Vec<u8>, Malformed> {
+    let mut out = Vec::new();
+    encode_body(&mut out, schema, body)?;
+    Ok(out)
+}
+
+/// What `pack_body` made, every byte of it checked.
+pub fn unpack_body(bytes: &[u8]) -> Result<(u64, Body), Malformed> {
+    v1::read_body(bytes)
+}
+
 /// One entry as a segment carries it.
 #[derive(Clone, Copy)]
 pub(crate) struct Frame<'a> {

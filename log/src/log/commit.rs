@@ -377,6 +377,7 @@ impl Log {
             committer.lazy_bytes = 0;
             committer.flush += 1;
             self.flush.store(committer.flush, Ordering::Release);
+            self.mark.store(committer.mark.0, Ordering::Release);
             self.store.set_witness(Witness {
                 flush: committer.flush,
                 base: committer.base,

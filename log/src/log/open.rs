@@ -209,6 +209,7 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
         pruning: Mutex::new(()),
         grown: watch::Sender::new(0),
         flush: AtomicU64::new(flush),
+        mark: AtomicU64::new(mark.0),
         poison: OnceLock::new(),
         store,
     })
