@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::Cluster;
 use super::client::{CallError, Client, Frames};
 use super::ingest::Batch;
+use super::links::Inlet;
 use super::members::Id;
 use super::peers::{Heartbeat, Need};
 use super::stream::Hello;
@@ -38,6 +39,7 @@ pub async fn follow(cluster: Arc<Cluster>, peer: Id, queue: mpsc::Sender<Batch>)
             _ = shutdown.wait_for(|down| *down) => return,
         };
         cluster.peers.disconnected(peer);
+        cluster.links.reported(peer, None, Instant::now());
         if began.elapsed() > PAUSE_MAX {
             pause = PAUSE_MIN;
         }
@@ -74,8 +76,17 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
         return Err(strange(format!("another node ({}) answers there", frames.node)));
     }
     let failed = Arc::new(AtomicBool::new(false));
+    let mut inlet = Inlet::default();
     while let Some(frame) = frames.next().await? {
         match frame.kind {
+            Kind::Txn => {
+                let taken = inlet.take(frame.payload, |message| cluster.received(peer, message));
+                taken.map_err(|source| CallError::Frame {
+                    addr: addr.clone(),
+                    source,
+                })?;
+            }
+            Kind::Gossip => {}
             Kind::Hello => {
                 let hello: Hello = decode(&frame.payload, &addr)?;
                 cluster.peers.connected(peer, Instant::now());
@@ -176,7 +187,7 @@ async fn take_range(addr: &str, frames: &mut Frames, queue: &mpsc::Sender<Batch>
                     None => false,
                 });
             }
-            Kind::Hello | Kind::Heartbeat => {}
+            Kind::Hello | Kind::Heartbeat | Kind::Txn | Kind::Gossip => {}
         }
     }
     Err(CallError::Unreachable {

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`identity`] (who am I) → [`members`] and [`accounts`] (folds of control entries) → [`keyed`] and [`wire`]
 //! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admit`] (the
-//! founder's side) → [`stream`] (what peers get) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
+//! founder's side) → [`stream`] (what peers get) and [`links`] (messages to them) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
 //! [`clocks`] (what is known of them) → [`run`] (the tasks of all this).
 
 pub mod accounts;
@@ -17,6 +17,7 @@ pub mod follow;
 pub mod identity;
 pub mod ingest;
 pub mod keyed;
+pub mod links;
 pub mod members;
 pub mod peers;
 pub mod quiet;
@@ -39,6 +40,7 @@ use accounts::Accounts;
 use client::Client;
 use identity::Identity;
 use keyed::{Secret, Verifier};
+use links::Links;
 use members::{Id, Members};
 use peers::{Heartbeat, Hint, Peers};
 use quiet::Quiet;
@@ -94,6 +96,7 @@ pub struct Cluster {
     folded: Mutex<VersionVector>,
     folded_more: Condvar,
     pub(crate) peers: Peers,
+    pub(crate) links: Links,
     pub(crate) peers_changed: Notify,
     /// Why nothing may be written here now; read before every write.
     hindrance: ArcSwapOption<String>,
@@ -149,6 +152,7 @@ impl Cluster {
             folded: Mutex::new(VersionVector::new()),
             folded_more: Condvar::new(),
             peers: Peers::default(),
+            links: Links::default(),
             peers_changed: Notify::new(),
             hindrance: ArcSwapOption::new(Some(Arc::new("this node is starting".to_owned()))),
             late_amnesia: ArcSwapOption::empty(),
@@ -410,6 +414,10 @@ impl Cluster {
         self.correct_address(&heartbeat.hints);
         self.log.clock().set_peer_offset(self.peers.quorum_offset(now));
         self.check_late_amnesia(from, heartbeat);
+        if let Some([_, quorum]) = self.origins() {
+            let held = heartbeat.held.iter().find(|(o, _)| *o == quorum).map_or(0, |(_, seq)| *seq);
+            self.links.reported(from, Some(held), now);
+        }
     }
 
     /// Others have another address of this node with a version as high (its directory was put back from a backup): the present one
@@ -435,9 +443,10 @@ impl Cluster {
 
     /// Somebody holds more of this node's own sequence than this node: places would be given out twice.
     fn check_late_amnesia(&self, from: Id, heartbeat: &Heartbeat) {
-        let Some(origins) = self.origins() else { return };
-        let held = self.log.held();
-        let ahead = heartbeat.held.iter().find(|(o, seq)| origins.contains(o) && *seq > held.get(*o));
+        // A decided entry may well be learned elsewhere first: the quorum sequence is judged by its reservation, not by this log.
+        let Some([one, _]) = self.origins() else { return };
+        let held = self.log.held_of(one);
+        let ahead = heartbeat.held.iter().find(|(o, seq)| *o == one && *seq > held);
         if let Some((origin, seq)) = ahead
             && self.late_amnesia.load().is_none()
         {

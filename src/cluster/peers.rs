@@ -154,6 +154,10 @@ impl Peers {
         }
     }
 
+    pub fn alive(&self, identity: Id, now: Instant) -> bool {
+        self.map.lock().get(&identity).is_some_and(|p| p.is_alive(now))
+    }
+
     /// What to echo to a peer in the next heartbeat to it.
     pub fn echo(&self, identity: Id) -> Option<Echo> {
         self.map.lock().get(&identity)?.echo

@@ -13,7 +13,7 @@ use starling_log::{Origin, VersionVector};
 
 use super::admit::Welcome;
 use super::client::{CallError, Client};
-use super::identity::{Holding, lost_entries};
+use super::identity::{Holding, lost_entries, reserved};
 use super::members::{Admission, Id};
 use super::peers::{self, Hint};
 use super::{Cluster, ClusterError};
@@ -73,7 +73,10 @@ impl Cluster {
             return Ok(());
         };
         let mine = Holding {
-            places: origins.iter().map(|o| (*o, held.get(*o))).collect(),
+            places: vec![
+                (origins[0], held.get(origins[0])),
+                (origins[1], held.get(origins[1]).max(reserved(&self.log))),
+            ],
             flush: self.log.flush_number(),
         };
         let others: Vec<Holding> = answers.into_iter().map(|p| p.holding).collect();

@@ -1,7 +1,7 @@
 //! What peers get: a live stream of this node's own sequences, and ranges of any.
 //!
 //! Promises: an entry is on its way as soon as it is durable (the log wakes the stream, nothing polls); memory per stream is
-//! bounded (a frame is made when the last one was taken); a heartbeat goes out in every interval, busy or idle.
+//! bounded (a frame is made when the last one was taken); messages of transactions overtake entries; a heartbeat goes out in every interval, busy or idle.
 //! Must not know: HTTP.
 
 use std::collections::VecDeque;
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::Cluster;
+use super::links::Outlet;
 use super::members::Id;
 use super::peers::Hint;
 use super::wire::{Encoder, Kind, WireError, groups, pack_segments};
@@ -49,12 +50,18 @@ struct Sender {
     grown: watch::Receiver<u64>,
     beat: Interval,
     ready: VecDeque<Bytes>,
+    outlet: Outlet,
+    /// The last frame carried messages: something else has its turn.
+    yields: bool,
+    /// The log may have more.
+    more: bool,
     shutdown: watch::Receiver<bool>,
     ended: bool,
 }
 
 enum Woken {
     Grown,
+    Messages,
     Beat,
     Down,
 }
@@ -71,6 +78,9 @@ pub fn stream(cluster: Arc<Cluster>, to: Id, after: VersionVector, key: [u8; 32]
         position: after,
         beat,
         ready: VecDeque::new(),
+        outlet: cluster.links.link(to).attach(),
+        yields: false,
+        more: true,
         ended: false,
         cluster,
     };
@@ -103,70 +113,91 @@ impl Sender {
             if self.ended {
                 return None;
             }
+            let yielded = std::mem::take(&mut self.yields);
+            if !yielded && let Some(messages) = self.outlet.take() {
+                self.yields = true;
+                return Some(self.encoder.encode(Kind::Txn, &messages));
+            }
             // Mark before reading: what comes in between wakes again.
-            self.grown.borrow_and_update();
-            match self.fill().await {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(reason) => {
-                    self.ended = true;
-                    return Some(self.json(Kind::End, &Farewell { reason }));
+            if std::mem::take(&mut self.more) | self.grown.has_changed().unwrap_or(true) {
+                self.grown.borrow_and_update();
+                match self.fill().await {
+                    Ok(any) => self.more = any,
+                    Err(reason) => return Some(self.farewell(reason)),
                 }
+            }
+            // A busy stream still has to say that it lives, and what time it is.
+            if futures::FutureExt::now_or_never(self.beat.tick()).is_some() {
+                return Some(self.heartbeat());
+            }
+            if yielded || self.more || !self.ready.is_empty() {
+                continue;
             }
             let woken = tokio::select! {
                 biased;
+                () = self.outlet.woken() => Woken::Messages,
                 changed = self.grown.changed() => if changed.is_err() { Woken::Down } else { Woken::Grown },
                 _ = self.beat.tick() => Woken::Beat,
                 _ = self.shutdown.wait_for(|down| *down) => Woken::Down,
             };
             match woken {
-                Woken::Grown => {}
+                Woken::Grown => self.more = true,
+                Woken::Messages if self.outlet.superseded() => return Some(self.farewell("another stream took over".to_owned())),
+                // Or the follower has said how far it is.
+                Woken::Messages => self.more = true,
                 Woken::Beat => {
-                    let heartbeat = self.cluster.heartbeat(self.to);
-                    return Some(self.json(Kind::Heartbeat, &heartbeat));
+                    self.more = true;
+                    return Some(self.heartbeat());
                 }
-                Woken::Down => {
-                    self.ended = true;
-                    let reason = "shutting down".to_owned();
-                    return Some(self.json(Kind::End, &Farewell { reason }));
-                }
+                Woken::Down => return Some(self.farewell("shutting down".to_owned())),
             }
         }
     }
 
+    fn heartbeat(&mut self) -> Result<Bytes, WireError> {
+        let heartbeat = self.cluster.heartbeat(self.to);
+        self.json(Kind::Heartbeat, &heartbeat)
+    }
+
+    fn farewell(&mut self, reason: String) -> Result<Bytes, WireError> {
+        self.ended = true;
+        self.json(Kind::End, &Farewell { reason })
+    }
+
     /// Makes frames of what the log has beyond the position; `false`: nothing new.
     async fn fill(&mut self) -> Result<bool, String> {
-        let Some(origins) = self.cluster.origins() else {
+        let Some([one, quorum]) = self.cluster.origins() else {
             return Ok(false);
         };
-        let held = self.cluster.log.held();
-        let mut any = false;
-        for origin in origins {
-            let from = self.position.get(origin) + 1;
-            if held.get(origin) < from {
-                continue;
+        let mut any = self.fill_from(one, self.position.get(one)).await?;
+        let held = self.cluster.sample_own(quorum);
+        let position = self.position.get(quorum);
+        // Members learn these by themselves; the stream is for who did not.
+        if held > position {
+            let settled = self.cluster.links.settled(std::time::Instant::now());
+            if let Some(from) = self.outlet.behind(position, settled) {
+                any |= self.fill_from(quorum, from).await?;
             }
-            let (segments, upto) = read(&self.cluster, origin, from, held.get(origin)).await?;
-            if segments.is_empty() {
-                continue;
-            }
-            self.position.advance(origin, upto);
-            for group in groups(&segments, FRAME_BYTES) {
-                let frame = self
-                    .encoder
-                    .encode(Kind::Segments, &pack_segments(group))
-                    .map_err(|e| e.to_string())?;
-                self.ready.push_back(frame);
-            }
-            any = true;
-        }
-        // A busy stream still has to say that it lives, and what time it is.
-        if any && futures::FutureExt::now_or_never(self.beat.tick()).is_some() {
-            let heartbeat = self.cluster.heartbeat(self.to);
-            let frame = self.json(Kind::Heartbeat, &heartbeat).map_err(|e| e.to_string())?;
-            self.ready.push_back(frame);
         }
         Ok(any)
+    }
+
+    async fn fill_from(&mut self, origin: Origin, position: u64) -> Result<bool, String> {
+        let held = self.cluster.log.held_of(origin);
+        let from = position + 1;
+        if held < from {
+            return Ok(false);
+        }
+        let (segments, upto) = read(&self.cluster, origin, from, held).await?;
+        self.position.advance(origin, upto);
+        for group in groups(&segments, FRAME_BYTES) {
+            let frame = self
+                .encoder
+                .encode(Kind::Segments, &pack_segments(group))
+                .map_err(|e| e.to_string())?;
+            self.ready.push_back(frame);
+        }
+        Ok(!segments.is_empty())
     }
 }
 

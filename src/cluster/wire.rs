@@ -16,6 +16,8 @@ pub const PAYLOAD_MAX: usize = 16 << 20;
 const UNPACKED_MAX: usize = 16 << 20;
 /// Below this zstd does not pay.
 const PACK_FROM: usize = 2048;
+/// Nor here, where somebody waits for each message.
+const PACK_MESSAGES_FROM: usize = 32 << 10;
 const HEAD: usize = 6;
 const MAC: usize = 16;
 
@@ -29,6 +31,10 @@ pub enum Kind {
     Heartbeat,
     /// JSON: the speaker ends the stream on purpose. Without it the stream was cut.
     End,
+    /// Messages of transactions ([`super::links`]).
+    Txn,
+    /// Messages of the failure detector.
+    Gossip,
 }
 
 impl Kind {
@@ -38,6 +44,8 @@ impl Kind {
             Kind::Segments => 2,
             Kind::Heartbeat => 3,
             Kind::End => 4,
+            Kind::Txn => 5,
+            Kind::Gossip => 6,
         }
     }
     fn from_code(code: u8) -> Option<Kind> {
@@ -46,6 +54,8 @@ impl Kind {
             2 => Kind::Segments,
             3 => Kind::Heartbeat,
             4 => Kind::End,
+            5 => Kind::Txn,
+            6 => Kind::Gossip,
             _ => return None,
         })
     }
@@ -84,7 +94,8 @@ impl Encoder {
     }
 
     pub fn encode(&mut self, kind: Kind, payload: &[u8]) -> Result<Bytes, WireError> {
-        let packed = if payload.len() >= PACK_FROM { pack(payload) } else { None };
+        let pack_from = if kind == Kind::Txn { PACK_MESSAGES_FROM } else { PACK_FROM };
+        let packed = if payload.len() >= pack_from { pack(payload) } else { None };
         let (codec, body) = match &packed {
             Some(packed) => (1, packed.as_slice()),
             None => (0, payload),

@@ -53,6 +53,7 @@ pub async fn metrics(_: Reader, State(app): State<App>) -> Response {
     node(&app, &mut text);
     sequences(&app, &mut text);
     peers(&app, &mut text);
+    messages(&app, &mut text);
     (app.more_metrics)(&mut text);
     ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text.0).into_response()
 }
@@ -148,6 +149,31 @@ fn peers(app: &App, text: &mut Text) {
             );
         }
     }
+}
+
+fn messages(app: &App, text: &mut Text) {
+    let counts = app.cluster.message_counts();
+    let load = |n: &std::sync::atomic::AtomicU64| n.load(std::sync::atomic::Ordering::Relaxed);
+    text.counter(
+        "starling_messages_sent_total",
+        "Messages of transactions to peers.",
+        load(&counts.sent),
+    );
+    text.counter(
+        "starling_message_frames_sent_total",
+        "Frames that carried them.",
+        load(&counts.frames),
+    );
+    text.counter(
+        "starling_messages_dropped_total",
+        "Messages lost on this side: no stream, or its outbox was full.",
+        load(&counts.dropped),
+    );
+    text.counter(
+        "starling_messages_received_total",
+        "Messages of transactions from peers.",
+        load(&counts.received),
+    );
 }
 
 fn resident_kib() -> Option<u64> {

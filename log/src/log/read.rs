@@ -15,6 +15,11 @@ use crate::vector::Origin;
 pub(super) type Stored = Vec<Bytes>;
 
 impl Log {
+    /// What [`Log::held`] says of one origin.
+    pub fn held_of(&self, origin: Origin) -> u64 {
+        self.visible.read().held.get(origin)
+    }
+
     pub(super) fn read_entries(&self, origin: Origin, from: u64, max_bytes: usize) -> Result<Vec<Arc<Entry>>, ReadError> {
         let from = from.max(1);
         let held = {
