@@ -55,7 +55,6 @@ struct Scratch {
     key: Vec<u8>,
     before: Vec<u8>,
     after: Vec<u8>,
-    minimal: Vec<u8>,
     /// End offsets of the values in `before`.
     ends: Vec<usize>,
     changed: Vec<u8>,
@@ -171,7 +170,15 @@ impl Capture {
         let state = self.state_mut();
         let changes = std::mem::take(&mut state.changes);
         state.reset();
-        changes
+        if state.full_image { changes } else { minimal(&changes) }
+    }
+
+    /// What was captured so far, in full images, to be given back: while it is lent nothing may be changed on the connection.
+    pub fn lend(&mut self) -> Changes {
+        std::mem::take(&mut self.state_mut().changes)
+    }
+    pub fn give_back(&mut self, changes: Changes) {
+        self.state_mut().changes = changes;
     }
 
     pub fn bytes(&self) -> usize {
@@ -241,7 +248,7 @@ impl State {
 
 /// The header of a table's row images, and by position SQLite's column number. Virtual generated columns have no stored value
 /// and stand in no image.
-fn image_shape(table: &Table) -> (TableRef, Vec<i32>) {
+pub(crate) fn image_shape(table: &Table) -> (TableRef, Vec<i32>) {
     let mut columns = Vec::with_capacity(table.columns.len() + 1);
     let mut sources = Vec::with_capacity(table.columns.len() + 1);
     if table.primary().is_none() {
@@ -424,7 +431,7 @@ impl State {
                 index
             }
         };
-        scratch.push(&mut self.changes, change, index as usize, &table.key, self.full_image);
+        scratch.push(&mut self.changes, change, index as usize);
         Ok(())
     }
 }
@@ -461,38 +468,36 @@ impl Scratch {
         start..self.ends[position]
     }
 
-    /// Only what changed, and the key.
-    fn minimize(&mut self, key: &[u16]) {
-        self.minimal.clear();
-        for i in 0..self.ends.len() {
-            let wanted = self.changed[i / 8] & (1 << (i % 8)) != 0 || key.iter().any(|k| usize::from(*k) == i);
-            if wanted {
-                let span = self.span(i);
-                self.minimal.extend_from_slice(&self.before[span]);
-            } else {
-                put_value(&mut self.minimal, ValueRef::Absent);
-            }
-        }
-    }
-
-    fn push(&mut self, changes: &mut Changes, op: Op, table: usize, key: &[u16], full: bool) {
-        if op == Op::Update && !full {
-            self.minimize(key);
-        }
-        let before = match op {
-            Op::Insert => None,
-            Op::Update if full => Some(RowRef(&self.before)),
-            Op::Update => Some(RowRef(&self.minimal)),
-            // A minimal delete image is its key, which the change carries anyway.
-            Op::Delete => full.then_some(RowRef(&self.before)),
-        };
+    fn push(&mut self, changes: &mut Changes, op: Op, table: usize) {
         changes.push(ChangeRef {
             op,
             table,
             key: RowRef(&self.key),
-            before,
+            before: (op != Op::Insert).then_some(RowRef(&self.before)),
             after: (op != Op::Delete).then_some(RowRef(&self.after)),
             changed: (op == Op::Update).then_some(&self.changed),
         });
     }
+}
+
+/// Before images with only what changed, and the key. (A minimal delete image is its key, which the change carries anyway.)
+fn minimal(full: &Changes) -> Changes {
+    let mut out = Changes {
+        tables: full.tables.clone(),
+        ..Changes::default()
+    };
+    let mut image = Vec::new();
+    for change in full.iter() {
+        image.clear();
+        if let (Op::Update, Some(before), Some(bits)) = (change.op, change.before, change.changed) {
+            let key = &full.tables[change.table].key;
+            for (i, value) in before.iter().enumerate() {
+                let wanted = bits[i / 8] & (1 << (i % 8)) != 0 || key.iter().any(|k| usize::from(*k) == i);
+                put_value(&mut image, if wanted { value } else { ValueRef::Absent });
+            }
+        }
+        let before = (change.op == Op::Update).then_some(RowRef(&image));
+        out.push(ChangeRef { before, ..change });
+    }
+    out
 }

@@ -3,7 +3,7 @@
 //! Promises: laws 1, 2, 3, 5, 6 of the design for this node. Must not know: SQL text beyond what callers run in their jobs.
 
 //!
-//! Reading order: `files` (files and connections) → `progress` (how far) → `core` (what the threads share) → `file` (a database
+//! Reading order: `files` (files and connections) → `progress` and `tables` (how far) → `core` (what the threads share) → `file` (a database
 //! file and the fold on it) → `system` (the list of databases, control entries) → `trust` and `recovery` (open) → `intake` (other nodes'
 //! entries) → `ddl` (schema and control entries) → `transact` (trials and overlays) → `checkpoint` (upkeep).
 
@@ -16,8 +16,10 @@ mod intake;
 mod progress;
 mod recovery;
 mod system;
+mod tables;
 mod transact;
 mod trust;
+mod votes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

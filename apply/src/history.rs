@@ -120,7 +120,7 @@ fn stamp_at(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Stamp> {
 }
 
 /// Unique values are kept as hashes: they only lead to candidates.
-fn hashed(value: &[u8]) -> [u8; 16] {
+pub(crate) fn hashed(value: &[u8]) -> [u8; 16] {
     xxh3_128(value).to_be_bytes()
 }
 

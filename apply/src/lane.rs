@@ -4,14 +4,17 @@
 //! (law 5). See `engine` for the door.
 //!
 //! Reading order: this page (what a job sees) → `work` (jobs without their types) → `desk` (the try connection: run captured,
-//! keep, undo, settle) → `group` (autocommit jobs share an fsync) → `interactive` (an open transaction holds the lane) →
-//! `runner` (the thread). The apply connection is `engine::file`'s: whoever has the lane parked may use it.
+//! keep, undo, settle) → `claims` (what a job locks) → `group` (autocommit jobs and commits share an fsync) → `trial` and `replay` (a
+//! statement of an open transaction) → `interactive` (an open transaction holds the lane) → `runner` (the thread). The apply connection is `engine::file`'s: whoever has the lane parked may use it.
 
 pub(crate) mod autos;
+pub(crate) mod claims;
 pub(crate) mod desk;
 mod group;
 mod interactive;
+mod replay;
 pub(crate) mod runner;
+pub(crate) mod trial;
 pub(crate) mod work;
 
 use rusqlite::Connection;
@@ -95,18 +98,16 @@ impl Try<'_> {
     /// What the changes of this job so far lock, and on which versions they are based (an open transaction's earlier changes
     /// are not in it). Each key once.
     pub fn claims(&mut self) -> Result<Vec<Claim>, FoldError> {
-        Err(FoldError::Broken("claims: not built yet".to_owned()))
+        self.bench.claims(self.connection, self.catalog)
     }
     /// Claims on rows that a statement read to lock them. `keys`: the values of the table's key columns in the key's order
     /// (the hidden key of a table without one).
     pub fn claim_rows(&mut self, table: u64, mode: Mode, keys: &[Row]) -> Result<Vec<Claim>, FoldError> {
-        let _ = (table, mode, keys);
-        Err(FoldError::Broken("claims: not built yet".to_owned()))
+        self.bench.claim_rows(self.connection, self.catalog, table, mode, keys)
     }
     /// A claim on a whole table.
     pub fn claim_table(&mut self, table: u64, mode: Mode) -> Result<Claim, FoldError> {
-        let _ = (table, mode);
-        Err(FoldError::Broken("claims: not built yet".to_owned()))
+        self.bench.claim_table(self.connection, self.catalog, table, mode)
     }
     /// `foreign_key_checks` of the session; on at the start of every job.
     pub fn set_foreign_keys(&mut self, on: bool) -> rusqlite::Result<()> {

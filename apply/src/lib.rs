@@ -24,6 +24,7 @@ pub mod lane;
 pub mod layout;
 pub mod mapping;
 pub mod materialize;
+mod newest;
 pub mod overlay;
 pub mod physical;
 pub mod readers;
@@ -31,6 +32,7 @@ pub mod rebuild;
 pub mod refold;
 pub mod reshape;
 pub mod schema;
+mod shape;
 pub mod sim;
 #[cfg(test)]
 mod testing;

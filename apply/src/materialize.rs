@@ -41,6 +41,8 @@ pub enum FoldError {
     Sqlite(#[from] rusqlite::Error),
     #[error(transparent)]
     Read(#[from] starling_log::log::ReadError),
+    #[error("a spilled transaction: {0}")]
+    Spill(#[from] std::io::Error),
     /// `note` of an entry that is older than something already in the file: roll back and `apply` it instead.
     #[error("an entry whose effects were kept is older than what is in the file")]
     NotNewest,

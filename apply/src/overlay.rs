@@ -52,8 +52,8 @@ struct Piece {
 
 pub(crate) struct Content {
     id: u64,
-    /// Grows with every change of the content.
-    version: u64,
+    /// Another with every change of the content, never the same twice.
+    token: u64,
     /// How often something was taken back.
     truncations: u64,
     pub tables: Vec<Changed>,
@@ -65,14 +65,12 @@ pub(crate) struct Content {
     tail_rows: u64,
 }
 
-/// Tells whether an overlay is still what it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    pub id: u64,
-    pub version: u64,
-}
-
 static NEXT: AtomicU64 = AtomicU64::new(1);
+
+/// Names a state of some overlay; never given twice.
+pub(crate) fn new_token() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
 impl Default for Overlay {
     fn default() -> Overlay {
@@ -83,8 +81,8 @@ impl Default for Overlay {
 impl Overlay {
     pub fn new() -> Overlay {
         let content = Content {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            version: 0,
+            id: new_token(),
+            token: new_token(),
             truncations: 0,
             tables: Vec::new(),
             file: None,
@@ -135,11 +133,11 @@ impl Overlay {
 }
 
 impl Content {
-    pub fn identity(&self) -> Identity {
-        Identity {
-            id: self.id,
-            version: self.version,
-        }
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+    pub fn token(&self) -> u64 {
+        self.token
     }
     pub fn truncations(&self) -> u64 {
         self.truncations
@@ -158,15 +156,14 @@ impl Content {
         }
     }
 
-    /// Appends what a statement changed under `catalog`.
-    pub fn append(&mut self, changes: &Changes, catalog: &Catalog, dir: &Path) -> std::io::Result<()> {
+    /// Appends what a statement changed under `catalog`; the state that follows is named `token`.
+    pub fn append(&mut self, changes: &Changes, catalog: &Catalog, token: u64, dir: &Path) -> std::io::Result<()> {
         if changes.is_empty() {
             return Ok(());
         }
         let before = self.mark();
         let slots: Option<Vec<usize>> = changes.tables.iter().map(|t| self.slot(t, catalog)).collect();
         let slots = slots.ok_or_else(|| std::io::Error::other("a change of a table that is not in the catalog"))?;
-        self.version += 1;
         let mut out = Changes {
             tables: Vec::new(),
             count: 0,
@@ -186,6 +183,7 @@ impl Content {
             }
         }
         self.tail = out.bytes;
+        self.token = token;
         Ok(())
     }
 
@@ -225,7 +223,7 @@ impl Content {
         if mark == self.mark() {
             return;
         }
-        self.version += 1;
+        self.token = new_token();
         self.truncations += 1;
         self.tables.truncate(mark.tables);
         if mark.bytes >= self.spilled.bytes {

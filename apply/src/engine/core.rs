@@ -20,6 +20,7 @@ use super::files::Files;
 use super::intake::Intake;
 use super::progress::Progress;
 use super::system::System;
+use super::tables::TableVersions;
 use crate::catalog::{Catalog, Database};
 use crate::lane::autos::Autos;
 use crate::lane::runner::{Command, Runner};
@@ -95,6 +96,7 @@ pub(crate) struct Core {
     pub pool: Arc<Pool>,
     pub progress: Progress,
     pub autos: Mutex<Autos>,
+    pub tables: TableVersions,
     pub full_row_image: bool,
     pub system: Mutex<System>,
     pub intake: Mutex<Intake>,
@@ -138,6 +140,7 @@ impl Core {
             pool: Arc::default(),
             progress: Progress::new(parts.applied),
             autos: Mutex::default(),
+            tables: TableVersions::default(),
             full_row_image: parts.full_row_image,
             system: Mutex::new(parts.system),
             intake: Mutex::new(parts.intake),
@@ -267,8 +270,10 @@ impl Core {
         Ok(())
     }
 
-    /// How much a restart would have to read again if nobody stored a position.
+    /// Before entries become visible: what their tables' versions are, and how much a restart would have to read again if nobody
+    /// stored a position.
     pub fn count(&self, entries: &[Arc<Entry>]) {
+        self.tables.tell(entries.iter().map(|e| &**e));
         let bytes: usize = entries.iter().map(|e| e.weight()).sum();
         self.written.fetch_add(bytes as u64, Ordering::Relaxed);
     }
@@ -276,18 +281,31 @@ impl Core {
         self.written.load(Ordering::Relaxed)
     }
 
+    /// Applies entries of ours that are durable and in no file yet. The caller holds `lanes`.
+    pub fn apply_own(&self, lanes: &[Arc<Lane>], entries: &[Arc<Entry>]) -> Result<(), Failure> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        super::intake::apply_own(self, lanes, entries).or_else(|error| self.reapply(lanes, entries, &error))
+    }
+
     /// These entries of ours are durable, but their transaction could not be committed: they are applied from the log. The
     /// caller holds `lanes` and has rolled back.
     pub fn reapply(&self, lanes: &[Arc<Lane>], entries: &[Arc<Entry>], why: &FoldError) -> Result<(), Failure> {
         tracing::warn!(error = %why, "a logged transaction could not be committed, it is applied from the log");
-        for lane in lanes {
-            self.note_damage(&lane.name, why);
-            lane.file().behind.extend_from_slice(entries);
-        }
+        lanes.iter().for_each(|lane| self.note_damage(&lane.name, why));
+        self.put_behind(lanes, entries);
         for lane in lanes {
             self.catch_up(lane).map_err(|f| Failure::Unapplied(format!("{f:?}")))?;
         }
         Ok(())
+    }
+
+    /// These entries are durable, and are to be applied before anything else is written there.
+    pub fn put_behind(&self, lanes: &[Arc<Lane>], entries: &[Arc<Entry>]) {
+        for lane in lanes {
+            lane.file().behind.extend_from_slice(entries);
+        }
     }
 
     /// Applies what is durable but not yet in the file. The caller holds the lane.
@@ -301,6 +319,7 @@ impl Core {
         let stored = file.stored()?;
         let missing: Vec<Arc<Entry>> = entries.into_iter().filter(|e| !stored.contains(e.place)).collect();
         let applied = crate::lane::desk::progress_after(&stored, &missing);
+        self.tables.tell(missing.iter().map(|e| &**e));
         file.begin(lane.epoch())?;
         let outcome = missing
             .iter()
@@ -365,7 +384,7 @@ impl Core {
                 Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase)
             ),
             FoldError::Broken(_) => true,
-            FoldError::Read(_) | FoldError::NotNewest => false,
+            FoldError::Read(_) | FoldError::Spill(_) | FoldError::NotNewest => false,
         };
         if damaged {
             self.mark_damaged(name);

@@ -68,6 +68,12 @@ impl FileSide {
     pub fn apply(&mut self, entry: &Entry, log: &dyn EntrySource) -> Result<Outcome, FoldError> {
         self.fold.apply(&self.conn, entry, log)
     }
+    /// Next numbers of tables, to be kept with `finish`.
+    pub fn raise_auto_counters(&mut self, next: &[(u64, u64)]) {
+        for (table, next) in next {
+            self.fold.raise_auto_counter(*table, *next);
+        }
+    }
     pub fn finish(&mut self, applied: &VersionVector, log: &dyn EntrySource) -> Result<(), FoldError> {
         self.fold.finish(&self.conn, applied, log)
     }

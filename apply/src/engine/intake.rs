@@ -16,7 +16,9 @@ use starling_log::{Body, Entry, Log, Origin, VersionVector};
 use super::core::{Core, Lane};
 use super::file::FileSide;
 use super::{ApplyError, ddl};
+use crate::lane::desk::progress_after;
 use crate::lane::runner::{Parked, park};
+use crate::materialize::FoldError;
 
 /// A batch takes no further entry beyond that much memory, or that many entries.
 const BATCH_BYTES: usize = 4 << 20;
@@ -219,7 +221,7 @@ fn apply_rows(core: &Arc<Core>, batch: &[Arc<Entry>]) -> Result<(), ApplyError> 
     let outcome = open.iter_mut().try_for_each(|(lane, file)| fill(core, lane, file, batch, &applied));
     let outcome = outcome.and_then(|()| {
         core.progress.announce(&places);
-        switch(core, &mut open, batch)
+        Ok(switch(core, &mut open, batch)?)
     });
     if let Err(error) = outcome {
         for (_, file) in &mut open {
@@ -242,6 +244,40 @@ fn apply_rows(core: &Arc<Core>, batch: &[Arc<Entry>]) -> Result<(), ApplyError> 
     Ok(())
 }
 
+/// Applies this node's own entries, just appended, whose effects are in no file yet. The caller holds the lanes of all databases they
+/// change, and is done with their try connections.
+pub(crate) fn apply_own(core: &Core, lanes: &[Arc<Lane>], entries: &[Arc<Entry>]) -> Result<(), FoldError> {
+    let applied = progress_after(&core.progress.applied(), entries);
+    let mut open: Vec<(&Arc<Lane>, MutexGuard<'_, FileSide>)> = Vec::with_capacity(lanes.len());
+    for lane in lanes {
+        open.push((lane, lane.file()));
+    }
+    let catalog = core.catalog();
+    let outcome = open.iter_mut().try_for_each(|(lane, file)| {
+        file.begin(lane.epoch())?;
+        entries.iter().try_for_each(|e| file.apply(e, core).map(drop))?;
+        let ours = |t| catalog.table_by_id(t).is_some_and(|(d, _)| d.id == lane.id);
+        let moved = core.autos.lock().take_moved(ours);
+        file.raise_auto_counters(&moved);
+        let mut after = lane.stored();
+        after.merge(&applied);
+        file.finish(&after, core)
+    });
+    if let Err(error) = outcome.and_then(|()| switch(core, &mut open, entries)) {
+        for (_, file) in &mut open {
+            file.rollback();
+        }
+        return Err(error);
+    }
+    for (lane, file) in &mut open {
+        let mut after = lane.stored();
+        after.merge(&applied);
+        let epoch = lane.committed(&after);
+        file.set_epoch(epoch);
+    }
+    Ok(())
+}
+
 fn fill(core: &Core, lane: &Arc<Lane>, file: &mut FileSide, batch: &[Arc<Entry>], applied: &VersionVector) -> Result<(), ApplyError> {
     file.begin(lane.epoch())?;
     let stored = lane.stored();
@@ -256,7 +292,7 @@ fn fill(core: &Core, lane: &Arc<Lane>, file: &mut FileSide, batch: &[Arc<Entry>]
 }
 
 /// Commits all files and publishes.
-fn switch(core: &Core, open: &mut [(&Arc<Lane>, MutexGuard<'_, FileSide>)], batch: &[Arc<Entry>]) -> Result<(), ApplyError> {
+fn switch(core: &Core, open: &mut [(&Arc<Lane>, MutexGuard<'_, FileSide>)], batch: &[Arc<Entry>]) -> Result<(), FoldError> {
     core.count(batch);
     let places = batch.iter().map(|e| e.place);
     if open.len() > 1 {

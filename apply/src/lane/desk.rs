@@ -12,6 +12,7 @@ use starling_log::{Changes, Entry, VersionVector};
 
 use super::Try;
 use super::autos::Lookup;
+use super::replay::replay;
 use super::work::{Failure, Work};
 use crate::capture::{Capture, Position};
 use crate::catalog::Catalog;
@@ -20,6 +21,8 @@ use crate::engine::core::{Core, Lane};
 use crate::engine::file::Epoch;
 use crate::engine::files::{self, Attached};
 use crate::materialize::{FoldError, Materializer};
+use crate::overlay::Content;
+use crate::shape::Shapes;
 
 pub(crate) fn savepoint(conn: &Connection) -> rusqlite::Result<()> {
     files::run(conn, "SAVEPOINT job")
@@ -51,6 +54,7 @@ pub(crate) struct Bench {
     /// SQLite refused something between statements: the job cannot be kept.
     spoilt: Option<String>,
     unchecked: bool,
+    pub shapes: Shapes,
 }
 
 pub(crate) struct Desk {
@@ -71,6 +75,9 @@ pub(crate) enum Ran {
 }
 
 impl Bench {
+    pub fn core(&self) -> &Core {
+        &self.core
+    }
     pub fn spoil(&mut self, error: &rusqlite::Error) {
         self.spoilt.get_or_insert_with(|| error.to_string());
     }
@@ -146,6 +153,7 @@ impl Desk {
                 pinned: Vec::new(),
                 spoilt: None,
                 unchecked: false,
+                shapes: Shapes::default(),
             },
             catalog: Arc::default(),
             settling: false,
@@ -160,6 +168,7 @@ impl Desk {
             self.conn.need(&core.files, &lane.name)?;
         }
         self.catalog = core.catalog();
+        self.bench.shapes.follow(&self.catalog);
         files::run(&self.conn, "BEGIN")?;
         let names: Vec<String> = lanes.iter().map(|l| l.name.clone()).collect();
         self.bench.capture.begin(&self.catalog, &names);
@@ -283,6 +292,11 @@ impl Desk {
         if std::mem::take(&mut self.settling) {
             self.bench.folds.iter_mut().for_each(|f| f.fold.rolled_back());
         }
+    }
+
+    /// Puts an overlay in place, inside the transaction just begun.
+    pub fn replay(&mut self, content: &Content) -> Result<(), Failure> {
+        replay(&mut self.bench, &self.conn, &self.catalog, content)
     }
 
     /// Commits a transaction in which nothing was changed.

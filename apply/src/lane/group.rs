@@ -1,16 +1,24 @@
-//! Autocommit jobs: those that wait run one after another in one SQLite transaction and share one fsync of the log.
+//! Autocommit jobs and commits of overlays: those that wait share one fsync of the log. Jobs run one after another in one SQLite
+//! transaction on the try connection; overlays become entries, and are applied by the fold on the apply connection.
 //!
 //! Promises: a job that fails leaves no trace and spoils no other; nobody is answered before the whole group is durable and
 //! visible; if SQLite rolls the transaction back by itself, the kept jobs run again, each alone. Must not know: open transactions.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+use rusqlite::ErrorCode;
 use starling_log::{Body, Changes, Draft, Entry};
 
 use super::desk::Ran;
-use super::runner::Runner;
-use super::work::{Failure, Work};
+use super::replay::check_tables;
+use super::runner::{Command, Runner};
+use super::work::{Ended, Failure, Kind, Work};
+use crate::catalog::Catalog;
+use crate::engine::core::Lane;
 use crate::engine::{Committed, placed};
+use crate::overlay::Content;
 
 /// Jobs in one group at most.
 const GROUP_JOBS: usize = 256;
@@ -21,6 +29,8 @@ struct Member {
     work: Box<dyn Work>,
     /// Empty: it changed nothing, or failed.
     changes: Changes,
+    /// Made elsewhere (an overlay): to be applied, not in the transaction yet.
+    foreign: bool,
     failure: Option<Failure>,
 }
 
@@ -28,6 +38,8 @@ struct Member {
 struct Group {
     members: Vec<Member>,
     bytes: usize,
+    /// The transaction is begun.
+    begun: bool,
     /// Something was kept in the transaction.
     holds: bool,
 }
@@ -35,15 +47,18 @@ struct Group {
 impl Runner {
     pub(super) fn group(&mut self, first: Box<dyn Work>) {
         let mut alone = Vec::new();
-        self.run_group(first, false, &mut alone);
+        let mut later = VecDeque::new();
+        self.run_group(first, Some(&mut later), &mut alone);
         for work in alone {
             // What falls back alone has nobody with it who would have to run again.
-            self.run_group(work, true, &mut Vec::new());
+            self.run_group(work, None, &mut Vec::new());
         }
+        self.first_again(later);
     }
 
-    fn run_group(&mut self, first: Box<dyn Work>, alone: bool, again: &mut Vec<Box<dyn Work>>) {
-        if let Err(failure) = self.begin_group() {
+    /// `later`: where trials go that stand between jobs to be kept; `None`: the group takes no further job.
+    fn run_group(&mut self, first: Box<dyn Work>, mut later: Option<&mut VecDeque<Command>>, again: &mut Vec<Box<dyn Work>>) {
+        if let Err(failure) = self.ready() {
             first.finish(Err(failure));
             return;
         }
@@ -54,20 +69,48 @@ impl Runner {
                 again.extend(group.members.into_iter().map(|m| m.work));
                 return;
             }
-            let full = alone || group.members.len() >= GROUP_JOBS || group.bytes >= GROUP_BYTES || self.desk_has_pins();
-            next = if full { None } else { self.next_job() };
+            let full = group.members.len() >= GROUP_JOBS || group.bytes >= GROUP_BYTES || self.desk_has_pins();
+            next = match &mut later {
+                Some(later) if !full => self.next_job(later),
+                _ => None,
+            };
         }
         self.close_group(group);
     }
 
-    fn begin_group(&mut self) -> Result<(), Failure> {
-        self.ready()?;
-        let lane = Arc::clone(&self.lane);
-        self.desk()?.begin(&[lane])
+    /// False: the transaction is gone, and this job has its answer.
+    fn step(&mut self, group: &mut Group, work: Box<dyn Work>) -> bool {
+        match work.kind() {
+            Kind::Commit(overlay) => {
+                self.join(group, &overlay, work);
+                true
+            }
+            Kind::Kept => self.step_kept(group, work),
+            Kind::Trial(_) => {
+                work.finish(Err(Failure::text(ErrorCode::Unknown, "a trial in a group")));
+                true
+            }
+        }
     }
 
-    /// False: the transaction is gone, and this job has its answer.
-    fn step(&mut self, group: &mut Group, mut work: Box<dyn Work>) -> bool {
+    /// An overlay that is to be committed.
+    fn join(&mut self, group: &mut Group, overlay: &Mutex<Content>, work: Box<dyn Work>) {
+        let body = body(overlay, &self.core.catalog());
+        let (changes, failure) = match body {
+            Ok(changes) => (changes, None),
+            Err(failure) => (Changes::default(), Some(failure)),
+        };
+        group.bytes += changes.bytes.len();
+        group.members.push(Member {
+            work,
+            changes,
+            foreign: true,
+            failure,
+        });
+    }
+
+    fn step_kept(&mut self, group: &mut Group, mut work: Box<dyn Work>) -> bool {
+        let ran = self.begin_group(group).and_then(|()| self.desk()?.run(&mut *work, !group.holds));
         let desk = match self.desk() {
             Ok(desk) => desk,
             Err(failure) => {
@@ -75,7 +118,7 @@ impl Runner {
                 return false;
             }
         };
-        match desk.run(&mut *work, !group.holds) {
+        match ran {
             Ok(Ran::Kept) => {
                 let changes = desk.take();
                 group.bytes += changes.bytes.len();
@@ -83,6 +126,7 @@ impl Runner {
                 group.members.push(Member {
                     work,
                     changes,
+                    foreign: false,
                     failure: None,
                 });
                 true
@@ -91,6 +135,7 @@ impl Runner {
                 group.members.push(Member {
                     work,
                     changes: Changes::default(),
+                    foreign: false,
                     failure,
                 });
                 true
@@ -109,10 +154,23 @@ impl Runner {
         }
     }
 
+    fn begin_group(&mut self, group: &mut Group) -> Result<(), Failure> {
+        if !group.begun {
+            let lane = Arc::clone(&self.lane);
+            self.desk()?.begin(&[lane])?;
+            group.begun = true;
+        }
+        Ok(())
+    }
+
     fn close_group(&mut self, mut group: Group) {
-        let bodies: Vec<Changes> = group.members.iter_mut().map(|m| std::mem::take(&mut m.changes)).collect();
-        let changed: Vec<bool> = bodies.iter().map(|c| !c.is_empty()).collect();
-        let outcome = self.commit_group(bodies);
+        // What was kept comes first: what is applied behind it is younger.
+        group.members.sort_by_key(|m| m.foreign);
+        let foreign = group.members.partition_point(|m| !m.foreign);
+        let changed: Vec<bool> = group.members.iter().map(|m| !m.changes.is_empty()).collect();
+        let mut kept: Vec<Changes> = group.members.iter_mut().map(|m| std::mem::take(&mut m.changes)).collect();
+        let overlays = kept.split_off(foreign);
+        let outcome = self.commit_group(kept, overlays, group.begun);
         let mut entries = match &outcome {
             Ok(entries) => entries.iter(),
             Err(_) => [].iter(),
@@ -122,45 +180,88 @@ impl Runner {
             let result = match (&outcome, member.failure) {
                 (_, Some(failure)) => Err(failure),
                 (Err(failure), None) => Err(failure.again()),
-                (Ok(_), None) => Ok(Committed {
+                (Ok(_), None) => Ok(Ended::Committed(Committed {
                     placed: entry.map(|e| placed(e)),
-                }),
+                })),
             };
             member.work.finish(result);
         }
     }
 
-    /// One entry for each job that changed something.
-    fn commit_group(&mut self, bodies: Vec<Changes>) -> Result<Vec<Arc<Entry>>, Failure> {
+    /// One entry for each job or overlay that changed something: one append for all of them, then what was kept is committed where it
+    /// is, and the overlays are applied behind it.
+    fn commit_group(&mut self, kept: Vec<Changes>, overlays: Vec<Changes>, begun: bool) -> Result<Vec<Arc<Entry>>, Failure> {
         let core = Arc::clone(&self.core);
-        let lane = Arc::clone(&self.lane);
-        let desk = self.desk()?;
-        let causes = core.progress.seen();
-        let schema = desk.catalog().version;
-        let drafts: Vec<Draft> = bodies
-            .into_iter()
-            .filter(|c| !c.is_empty())
-            .map(|changes| Draft {
+        let lanes = [Arc::clone(&self.lane)];
+        let drafts = |bodies: Vec<Changes>| -> Vec<Draft> {
+            let (causes, schema) = (core.progress.seen(), core.catalog().version);
+            let draft = |changes| Draft {
                 causes: Arc::clone(&causes),
                 schema,
                 body: Body::Rows(changes),
-            })
-            .collect();
-        if drafts.is_empty() {
-            desk.finish_unchanged()?;
+            };
+            bodies.into_iter().filter(|c| !c.is_empty()).map(draft).collect()
+        };
+        let mut all = drafts(kept);
+        let ours = all.len();
+        all.extend(drafts(overlays));
+        if ours == 0 && begun {
+            self.desk()?.finish_unchanged()?;
+        }
+        if all.is_empty() {
             return Ok(Vec::new());
         }
-        let entries = match core.append(drafts) {
+        let entries = match core.append(all) {
             Ok(entries) => entries,
             Err(error) => {
-                desk.rollback();
+                self.desk()?.rollback();
                 return Err(Failure::Append(error));
             }
         };
-        if let Err(error) = desk.settle(&[Arc::clone(&lane)], &entries) {
-            desk.rollback();
-            core.reapply(&[lane], &entries, &error)?;
+        let (kept, applied) = entries.split_at(ours);
+        if ours > 0 {
+            let desk = self.desk()?;
+            if let Err(error) = desk.settle(&lanes, kept) {
+                desk.rollback();
+                core.reapply(&lanes, kept, &error)
+                    .inspect_err(|_| core.put_behind(&lanes, applied))?;
+            }
         }
+        core.apply_own(&lanes, applied)?;
         Ok(entries)
     }
+
+    /// An overlay over several databases, whose lanes are held.
+    pub(super) fn commit_alone(&mut self, lanes: &[Arc<Lane>], overlay: &Mutex<Content>, work: Box<dyn Work>) {
+        let outcome = self.commit_over(lanes, overlay);
+        work.finish(outcome.map(Ended::Committed));
+    }
+
+    fn commit_over(&mut self, lanes: &[Arc<Lane>], overlay: &Mutex<Content>) -> Result<Committed, Failure> {
+        let core = Arc::clone(&self.core);
+        for lane in lanes {
+            core.wait_for_wal(lane);
+            core.catch_up(lane)?;
+        }
+        let catalog = core.catalog();
+        let draft = Draft {
+            causes: core.progress.seen(),
+            schema: catalog.version,
+            body: Body::Rows(body(overlay, &catalog)?),
+        };
+        let entries = core.append(vec![draft]).map_err(Failure::Append)?;
+        core.apply_own(lanes, &entries)?;
+        Ok(Committed {
+            placed: entries.first().map(|e| placed(e)),
+        })
+    }
+}
+
+/// An overlay as an entry's body. Its tables must be what they were: an entry's images are read by the definitions that its author
+/// had when it was appended.
+fn body(overlay: &Mutex<Content>, catalog: &Catalog) -> Result<Changes, Failure> {
+    let content = overlay.lock();
+    check_tables(&content, catalog)?;
+    let changes = content.whole();
+    changes.map_err(|e| Failure::text(ErrorCode::SystemIoFailure, format!("a spilled transaction cannot be read: {e}")))
 }

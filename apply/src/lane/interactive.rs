@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Job;
 use super::desk::Ran;
 use super::runner::{Claim, Command, Parked, Runner, grant, park};
-use super::work::{Failure, Task, Work};
+use super::work::{Ended, Failure, Task, Work};
 use crate::capture::Position;
 use crate::engine::core::Lane;
 use crate::engine::files;
@@ -228,7 +228,7 @@ impl Runner {
             Err(failure) => Err(failure),
         };
         match ran {
-            Ok(Ran::Kept | Ran::Undone(None)) => work.finish(Ok(Committed::default())),
+            Ok(Ran::Kept | Ran::Undone(None)) => work.finish(Ok(Ended::default())),
             Ok(Ran::Undone(Some(failure))) => work.finish(Err(failure)),
             Ok(Ran::Lost) => {
                 self.lose(open);

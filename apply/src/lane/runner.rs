@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 
 use super::desk::Desk;
 use super::interactive::Act;
-use super::work::{Failure, Work};
+use super::trial::{Retained, Visit};
+use super::work::{Failure, Kind, Work};
 use crate::engine::core::{Core, Lane};
 
 /// A lane without work that long gives back the memory of its page caches.
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     Job(Box<dyn Work>),
     /// An open transaction: the lane serves its acts until it ends.
     Begin(Claim<Receiver<Act>>),
+    /// Work over several lanes: this one is to run it.
+    Visit(Claim<Receiver<Visit>>),
     /// A visitor (remote apply, schema change, a transaction of another lane): the lane stands still until it leaves.
     Park(Claim<Receiver<Infallible>>),
     /// The lane ends; what still waits is told why.
@@ -56,12 +59,14 @@ pub(crate) fn park(lane: &Arc<Lane>, deadline: Option<Instant>) -> (Parked, ones
 pub(crate) struct Runner {
     pub(super) core: Arc<Core>,
     pub(super) lane: Arc<Lane>,
-    queue: Receiver<Command>,
-    aside: VecDeque<Command>,
+    pub(super) queue: Receiver<Command>,
+    pub(super) aside: VecDeque<Command>,
     /// The earliest deadline of what stands aside.
     next_deadline: Option<Instant>,
-    desk: Option<Desk>,
-    stop: Option<Failure>,
+    pub(super) desk: Option<Desk>,
+    /// The overlay that is in place on the desk.
+    pub(super) retained: Option<Retained>,
+    pub(super) stop: Option<Failure>,
 }
 
 impl Runner {
@@ -73,22 +78,27 @@ impl Runner {
             aside: VecDeque::new(),
             next_deadline: None,
             desk: None,
+            retained: None,
             stop: None,
         }
     }
 
     pub fn run(mut self) {
         while self.stop.is_none() {
-            let command = match self.aside.pop_front() {
-                Some(command) => command,
-                None => match self.next_command() {
-                    Some(command) => command,
-                    None => break,
-                },
-            };
+            let Some(command) = self.next() else { break };
+            if !self.continues(&command) {
+                self.let_go();
+            }
             match command {
-                Command::Job(work) => self.group(work),
+                Command::Job(work) => match work.kind() {
+                    Kind::Trial(overlay) => {
+                        let lane = Arc::clone(&self.lane);
+                        self.trial(&[lane], overlay, work);
+                    }
+                    Kind::Kept | Kind::Commit(_) => self.group(work),
+                },
                 Command::Begin(claim) => self.interactive(claim),
+                Command::Visit(claim) => self.visited(claim),
                 Command::Park(claim) => self.parked(claim),
                 Command::Stop(why) => self.stop = Some(why),
             }
@@ -96,7 +106,24 @@ impl Runner {
         self.refuse_all();
     }
 
+    fn next(&mut self) -> Option<Command> {
+        if let Some(command) = self.next_of_kept() {
+            return Some(command);
+        }
+        match self.aside.pop_front() {
+            Some(command) => Some(command),
+            None => self.next_command(),
+        }
+    }
+
     fn next_command(&mut self) -> Option<Command> {
+        if let Some(retained) = &self.retained {
+            match self.queue.recv_deadline(retained.until) {
+                Ok(command) => return Some(command),
+                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) => self.let_go(),
+            }
+        }
         match self.queue.recv_timeout(IDLE) {
             Ok(command) => return Some(command),
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -118,10 +145,15 @@ impl Runner {
         }
     }
 
-    /// The next waiting job, if a job is next.
-    pub(super) fn next_job(&mut self) -> Option<Box<dyn Work>> {
-        if let Some(command) = self.aside.pop_front() {
+    /// The next waiting job to be kept, if one is next but for trials, which go to `later`: they may run behind it.
+    pub(super) fn next_job(&mut self, later: &mut VecDeque<Command>) -> Option<Box<dyn Work>> {
+        loop {
+            let command = match self.aside.pop_front() {
+                Some(command) => command,
+                None => self.queue.try_recv().ok()?,
+            };
             match command {
+                Command::Job(work) if matches!(work.kind(), Kind::Trial(_)) => later.push_back(Command::Job(work)),
                 Command::Job(work) => return Some(work),
                 other => {
                     self.aside.push_front(other);
@@ -129,14 +161,11 @@ impl Runner {
                 }
             }
         }
-        match self.queue.try_recv() {
-            Ok(Command::Job(work)) => Some(work),
-            Ok(other) => {
-                self.aside.push_front(other);
-                None
-            }
-            Err(_) => None,
-        }
+    }
+    /// These come before all that waits.
+    pub(super) fn first_again(&mut self, mut commands: VecDeque<Command>) {
+        commands.append(&mut self.aside);
+        self.aside = commands;
     }
 
     pub(super) fn desk(&mut self) -> Result<&mut Desk, Failure> {
@@ -181,7 +210,7 @@ impl Runner {
         None
     }
 
-    fn put_aside(&mut self, command: Command) {
+    pub(super) fn put_aside(&mut self, command: Command) {
         if let Command::Stop(why) = command {
             self.stop = Some(why);
             return;
@@ -225,6 +254,7 @@ fn deadline(command: &Command) -> Option<Instant> {
     match command {
         Command::Job(work) => work.deadline(),
         Command::Begin(claim) => claim.deadline,
+        Command::Visit(claim) => claim.deadline,
         Command::Park(claim) => claim.deadline,
         Command::Stop(_) => None,
     }
@@ -235,6 +265,7 @@ fn refuse(command: Command, why: Failure) {
         Command::Job(work) => work.finish(Err(why)),
         // Nobody waits any more: nothing to tell.
         Command::Begin(claim) => drop(claim.granted.send(Err(why))),
+        Command::Visit(claim) => drop(claim.granted.send(Err(why))),
         Command::Park(claim) => drop(claim.granted.send(Err(why))),
         Command::Stop(_) => {}
     }

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use starling_log::AppendError;
+use parking_lot::Mutex;
+use starling_log::{AppendError, Changes};
 use tokio::sync::oneshot;
 
 use super::{Job, Try};
+use crate::catalog::Catalog;
 use crate::engine::{Committed, WriteError};
 use crate::materialize::FoldError;
+use crate::overlay::Content;
 
 /// Why the lane did not do it; the caller's own error stays inside its work.
 #[derive(Debug)]
@@ -85,11 +88,37 @@ impl From<rusqlite::Error> for Failure {
     }
 }
 
+/// What the lane does with a piece of work.
+pub(crate) enum Kind {
+    /// Run, and keep what it changed.
+    Kept,
+    /// Run on top of the overlay (if there is one), and undo.
+    Trial(Option<Arc<Mutex<Content>>>),
+    /// Make the overlay an entry, and apply that.
+    Commit(Arc<Mutex<Content>>),
+}
+
+/// How work ended that did not fail for the lane's reasons.
+pub(crate) enum Ended {
+    Committed(Committed),
+    /// Undone: what it changed, under which catalog, and the token of the state that it left in place.
+    Tried(Changes, Arc<Catalog>, u64),
+}
+
+impl Default for Ended {
+    fn default() -> Ended {
+        Ended::Committed(Committed::default())
+    }
+}
+
 pub(crate) trait Work: Send {
+    fn kind(&self) -> Kind {
+        Kind::Kept
+    }
     /// False: the job returned its own error, which it will be answered with.
     fn run(&mut self, t: &mut Try<'_>) -> bool;
     /// `Ok`: with what the job returned, its own error included.
-    fn finish(self: Box<Self>, outcome: Result<Committed, Failure>);
+    fn finish(self: Box<Self>, outcome: Result<Ended, Failure>);
     /// SQLite rolled back everything: the job's own error if it has one, since it tells more than we could.
     fn lost(self: Box<Self>);
     fn deadline(&self) -> Option<Instant>;
@@ -129,11 +158,11 @@ impl<T: Send, E: Send> Work for Task<T, E> {
         self.result = Some(result);
         ok
     }
-    fn finish(self: Box<Self>, outcome: Result<Committed, Failure>) {
+    fn finish(self: Box<Self>, outcome: Result<Ended, Failure>) {
         let answer = match (self.result, outcome) {
             (Some(Err(own)), Ok(_)) => Err(WriteError::Job(own)),
-            (Some(Ok(value)), Ok(committed)) => Ok((value, committed)),
-            (None, Ok(_)) => Err(WriteError::Closed),
+            (Some(Ok(value)), Ok(Ended::Committed(committed))) => Ok((value, committed)),
+            (Some(Ok(_)) | None, Ok(_)) => Err(WriteError::Closed),
             (_, Err(failure)) => Err(failure.into()),
         };
         // Nobody waits any more: a client that went away.
@@ -141,7 +170,7 @@ impl<T: Send, E: Send> Work for Task<T, E> {
     }
     fn lost(self: Box<Self>) {
         let outcome = if matches!(self.result, Some(Err(_))) {
-            Ok(Committed::default())
+            Ok(Ended::default())
         } else {
             Err(Failure::aborted())
         };
@@ -149,5 +178,75 @@ impl<T: Send, E: Send> Work for Task<T, E> {
     }
     fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+}
+
+/// What a trial leaves behind: the job's value, its changes, their catalog and token.
+pub(crate) type Tried<T> = (T, Changes, Arc<Catalog>, u64);
+
+pub(crate) struct Trial<T, E> {
+    pub job: Job<T, E>,
+    pub overlay: Option<Arc<Mutex<Content>>>,
+    pub result: Option<Result<T, E>>,
+    pub reply: oneshot::Sender<Result<Tried<T>, WriteError<E>>>,
+    pub deadline: Option<Instant>,
+    pub _ticket: Option<Ticket>,
+}
+
+impl<T: Send, E: Send> Work for Trial<T, E> {
+    fn kind(&self) -> Kind {
+        Kind::Trial(self.overlay.clone())
+    }
+    fn run(&mut self, t: &mut Try<'_>) -> bool {
+        let result = (self.job)(t);
+        let ok = result.is_ok();
+        self.result = Some(result);
+        ok
+    }
+    fn finish(self: Box<Self>, outcome: Result<Ended, Failure>) {
+        let answer = match (self.result, outcome) {
+            (Some(Err(own)), Ok(_)) => Err(WriteError::Job(own)),
+            (Some(Ok(value)), Ok(Ended::Tried(changes, catalog, token))) => Ok((value, changes, catalog, token)),
+            (Some(Ok(_)) | None, Ok(_)) => Err(WriteError::Closed),
+            (_, Err(failure)) => Err(failure.into()),
+        };
+        // Nobody waits any more: a client that went away.
+        let _ = self.reply.send(answer);
+    }
+    fn lost(self: Box<Self>) {
+        let own = matches!(self.result, Some(Err(_)));
+        self.finish(if own { Ok(Ended::default()) } else { Err(Failure::aborted()) });
+    }
+    fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+}
+
+pub(crate) struct Commit {
+    pub overlay: Arc<Mutex<Content>>,
+    pub reply: oneshot::Sender<Result<Committed, WriteError<()>>>,
+    pub _ticket: Option<Ticket>,
+}
+
+impl Work for Commit {
+    fn kind(&self) -> Kind {
+        Kind::Commit(Arc::clone(&self.overlay))
+    }
+    fn run(&mut self, _: &mut Try<'_>) -> bool {
+        true
+    }
+    fn finish(self: Box<Self>, outcome: Result<Ended, Failure>) {
+        let answer = match outcome {
+            Ok(Ended::Committed(committed)) => Ok(committed),
+            Ok(Ended::Tried(..)) => Err(WriteError::Closed),
+            Err(failure) => Err(failure.into()),
+        };
+        let _ = self.reply.send(answer);
+    }
+    fn lost(self: Box<Self>) {
+        self.finish(Err(Failure::aborted()));
+    }
+    fn deadline(&self) -> Option<Instant> {
+        None
     }
 }

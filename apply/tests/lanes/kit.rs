@@ -72,6 +72,29 @@ impl Node {
         meanwhile(&dir.path().join("db"));
         Node::over(store, dir, origin)
     }
+    /// Starts again with minimal row images.
+    pub fn minimal(self) -> Node {
+        let Node {
+            engine,
+            log,
+            store,
+            dir,
+            origin,
+        } = self;
+        engine.close();
+        drop((engine, log));
+        let log = open_log(Arc::clone(&store));
+        let mut options = options(dir.path(), origin);
+        options.full_row_image = false;
+        let engine = Engine::open(options, Arc::clone(&log)).unwrap();
+        Node {
+            engine,
+            log,
+            store,
+            dir,
+            origin,
+        }
+    }
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join("db").join(format!("{name}.db"))
     }

@@ -1,0 +1,216 @@
+//! Trials: a statement of an open transaction runs on top of what the transaction changed before, and is undone.
+//!
+//! Promises: a trial never runs on anything that is not durable, so it is answered at once; it leaves the lane free. What it
+//! and its overlay changed stays in place as long as nobody else wants the lane (at most [`RETAIN`], a large one at most
+//! [`RETAIN_LARGE`]): the transaction's next statement then needs no replay. A large overlay that had to be put in place keeps the
+//! lane for as long as that took, so at most about half of a lane's time goes into replays, and others wait at most that
+//! long for it. Must not know: locks, who waits for the result.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
+use rusqlite::ErrorCode;
+
+use super::desk::Ran;
+use super::runner::{Claim, Command, Parked, Runner, grant};
+use super::work::{Ended, Failure, Kind, Work};
+use crate::engine::core::Lane;
+use crate::overlay::{Content, SPILL_ROWS, new_token};
+
+/// How long an idle lane keeps an overlay in place.
+pub(super) const RETAIN: Duration = Duration::from_millis(100);
+/// The same for one that is expensive to put in place.
+pub(super) const RETAIN_LARGE: Duration = Duration::from_secs(5);
+
+/// An overlay that is in place on the try connection, in an open transaction.
+pub(super) struct Retained {
+    /// The state of the overlay that is in place.
+    token: u64,
+    overlay: u64,
+    /// An idle lane lets it go then.
+    pub until: Instant,
+    /// Before that nobody else gets the lane.
+    pub keep_until: Option<Instant>,
+}
+
+/// A visitor's work on several lanes, and those beside this one.
+pub(crate) struct Visit {
+    pub others: Vec<Parked>,
+    pub work: Box<dyn Work>,
+}
+
+impl Runner {
+    /// A statement, with all lanes that it needs held.
+    pub(super) fn trial(&mut self, lanes: &[Arc<Lane>], overlay: Option<Arc<Mutex<Content>>>, mut work: Box<dyn Work>) {
+        let staged = match &overlay {
+            Some(content) => self.stage(lanes, content),
+            None => self.begin_over(lanes).map(|()| None),
+        };
+        let keep_until = match staged {
+            Ok(keep_until) => keep_until,
+            Err(failure) => {
+                self.evict();
+                // What the overlay holds until it is answered is the session's alone again.
+                drop(overlay);
+                work.finish(Err(failure));
+                return;
+            }
+        };
+        let bare = overlay.as_ref().is_none_or(|o| o.lock().rows() == 0);
+        let ran = match self.desk() {
+            Ok(desk) => desk.run(&mut *work, bare),
+            Err(failure) => Err(failure),
+        };
+        match ran {
+            Ok(Ran::Kept) => {
+                let ended = self.tried(lanes, overlay.as_ref(), keep_until);
+                work.finish(ended);
+            }
+            Ok(Ran::Undone(failure)) => {
+                if bare {
+                    self.evict();
+                }
+                work.finish(failure.map_or_else(|| Ok(Ended::default()), Err));
+            }
+            Ok(Ran::Lost) => {
+                self.evict();
+                work.lost();
+            }
+            Err(failure) => {
+                self.evict();
+                work.finish(Err(failure));
+            }
+        }
+        if lanes.len() > 1 || self.desk_has_pins() {
+            self.evict();
+        }
+    }
+
+    /// What the job changed; it stays in place if it may.
+    fn tried(&mut self, lanes: &[Arc<Lane>], overlay: Option<&Arc<Mutex<Content>>>, keep_until: Option<Instant>) -> Result<Ended, Failure> {
+        let desk = self.desk()?;
+        let changes = desk.take();
+        let catalog = Arc::clone(desk.catalog());
+        let now = Instant::now();
+        let (mut token, mut rows, mut id) = (new_token(), 0, 0);
+        if let Some(content) = overlay {
+            let content = content.lock();
+            id = content.id();
+            rows = content.rows() + u64::from(changes.count);
+            if changes.is_empty() {
+                token = content.token();
+            }
+        }
+        if overlay.is_some() && lanes.len() == 1 {
+            let idle = if rows > SPILL_ROWS { RETAIN_LARGE } else { RETAIN };
+            self.retained = Some(Retained {
+                token,
+                overlay: id,
+                until: now + idle,
+                keep_until,
+            });
+        } else {
+            self.evict();
+        }
+        Ok(Ended::Tried(changes, catalog, token))
+    }
+
+    /// Puts the overlay in place, if it is not. Tells until when nobody else gets the lane.
+    fn stage(&mut self, lanes: &[Arc<Lane>], content: &Mutex<Content>) -> Result<Option<Instant>, Failure> {
+        let content = content.lock();
+        let catalog = self.core.catalog();
+        if let Some(retained) = &self.retained
+            && retained.token == content.token()
+            && lanes.len() == 1
+            && Arc::ptr_eq(&catalog, self.desk()?.catalog())
+        {
+            return Ok(self.retained.as_ref().and_then(|r| r.keep_until));
+        }
+        self.begin_over(lanes)?;
+        if content.rows() == 0 {
+            return Ok(None);
+        }
+        let start = Instant::now();
+        self.desk()?.replay(&content)?;
+        let took = start.elapsed();
+        Ok((content.rows() > SPILL_ROWS).then(|| Instant::now() + took))
+    }
+
+    fn begin_over(&mut self, lanes: &[Arc<Lane>]) -> Result<(), Failure> {
+        self.evict();
+        self.ready()?;
+        for lane in lanes.iter().skip(1) {
+            self.core.catch_up(lane)?;
+        }
+        self.desk()?.begin(lanes)
+    }
+
+    /// Undoes what is in place.
+    pub(super) fn evict(&mut self) {
+        self.retained = None;
+        if let Some(desk) = &mut self.desk {
+            desk.rollback();
+        }
+    }
+    pub(super) fn let_go(&mut self) {
+        if self.retained.is_some() {
+            self.evict();
+        }
+    }
+
+    /// Is the command the next one of the transaction whose overlay is in place?
+    pub(super) fn continues(&self, command: &Command) -> bool {
+        let Some(retained) = &self.retained else { return false };
+        match command {
+            Command::Job(work) => match work.kind() {
+                Kind::Trial(Some(content)) => content.lock().id() == retained.overlay,
+                Kind::Commit(_) | Kind::Trial(None) | Kind::Kept => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// While a large overlay keeps the lane: its next command, if one comes in time.
+    pub(super) fn next_of_kept(&mut self) -> Option<Command> {
+        loop {
+            let until = self.retained.as_ref()?.keep_until.filter(|u| *u > Instant::now())?;
+            if let Some(at) = (0..self.aside.len()).find(|i| self.continues(&self.aside[*i]) || self.ends(&self.aside[*i])) {
+                return self.aside.remove(at);
+            }
+            match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(command) => self.put_aside(command),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            if self.stop.is_some() {
+                return None;
+            }
+        }
+    }
+    /// Does the command end the transaction whose overlay is in place?
+    fn ends(&self, command: &Command) -> bool {
+        let Some(retained) = &self.retained else { return false };
+        matches!(command, Command::Job(work) if matches!(work.kind(), Kind::Commit(c) if c.lock().id() == retained.overlay))
+    }
+
+    /// Work over several lanes: this one runs it, the others stand still.
+    pub(super) fn visited(&mut self, claim: Claim<Receiver<Visit>>) {
+        if !grant(claim.granted, claim.deadline) {
+            return;
+        }
+        let Some(Visit { others, work }) = self.wait(&claim.until) else {
+            return;
+        };
+        let mut lanes = vec![Arc::clone(&self.lane)];
+        lanes.extend(others.iter().map(|p| Arc::clone(&p.lane)));
+        match work.kind() {
+            Kind::Trial(overlay) => self.trial(&lanes, overlay, work),
+            Kind::Commit(overlay) => self.commit_alone(&lanes, &overlay, work),
+            Kind::Kept => work.finish(Err(Failure::text(
+                ErrorCode::Unknown,
+                "a kept job over several databases is not supported",
+            ))),
+        }
+    }
+}
