@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use starling::cluster::gossip::Health;
 use starling::cluster::{Cluster, Settings};
 use starling::http::{self, Inner, Progress};
 use starling_apply::{Engine, EngineOptions};
@@ -128,6 +129,32 @@ async fn messages_go_both_ways_in_order_and_nowhere_when_nobody_is_there() {
     until("the stream is gone", || !one.cluster.send(b, Bytes::new())).await;
     assert!(one.cluster.connected().is_empty());
     one.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_there_is_known_and_who_ends_is_down_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = pair(dir.path()).await;
+    let three = node(dir.path(), "three", std::slice::from_ref(&one.addr)).await;
+    let ids = [&one, &two, &three].map(|n| n.cluster.node_id());
+    for node in [&one, &two, &three] {
+        until("everybody is up", || ids.iter().all(|id| node.cluster.health(*id) == Health::Up)).await;
+    }
+    let began = Instant::now();
+    three.end().await;
+    for node in [&one, &two] {
+        until("it is down", || node.cluster.health(ids[2]) == Health::Down).await;
+        assert_eq!(node.cluster.health(ids[0]), Health::Up);
+        assert_eq!(node.cluster.health(ids[1]), Health::Up);
+    }
+    assert!(began.elapsed() < Duration::from_millis(1_000), "{:?}", began.elapsed());
+    let again = node(dir.path(), "three", &[]).await;
+    for node in [&one, &two] {
+        until("it is back", || node.cluster.health(ids[2]) == Health::Up).await;
+    }
+    for node in [again, one, two] {
+        node.end().await;
+    }
 }
 
 /// A decided entry as the coordinator's driver would place it.

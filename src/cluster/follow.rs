@@ -17,8 +17,8 @@ use super::ingest::Batch;
 use super::links::Inlet;
 use super::members::Id;
 use super::peers::{Heartbeat, Need};
-use super::stream::Hello;
-use super::wire::{Kind, WireError, unpack_segments};
+use super::stream::{Farewell, Hello, STOPPING};
+use super::wire::{Frame, Kind, WireError, unpack_segments};
 
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -77,7 +77,7 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
     }
     let failed = Arc::new(AtomicBool::new(false));
     let mut inlet = Inlet::default();
-    while let Some(frame) = frames.next().await? {
+    while let Some(frame) = next(cluster, peer, &mut frames).await? {
         match frame.kind {
             Kind::Txn => {
                 let taken = inlet.take(frame.payload, |message| cluster.received(peer, message));
@@ -86,10 +86,11 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
                     source,
                 })?;
             }
-            Kind::Gossip => {}
+            Kind::Gossip => cluster.gossip.datagram(frame.payload),
             Kind::Hello => {
                 let hello: Hello = decode(&frame.payload, &addr)?;
                 cluster.peers.connected(peer, Instant::now());
+                cluster.gossip.met(peer);
                 cluster.quiet.forget(&format!("unreachable {addr}"));
                 tracing::info!(peer = %hello.hint.name, %addr, "following");
             }
@@ -111,13 +112,28 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
                     return Ok(());
                 }
             }
-            Kind::End => return Ok(()),
+            Kind::End => {
+                let farewell: Farewell = decode(&frame.payload, &addr)?;
+                if farewell.reason == STOPPING {
+                    cluster.gossip.ended(peer);
+                }
+                return Ok(());
+            }
         }
         if failed.load(Ordering::Acquire) {
             return Err(strange("its entries were not taken; beginning again".to_owned()));
         }
     }
+    cluster.gossip.lost(peer);
     Err(strange("its stream was cut".to_owned()))
+}
+
+async fn next(cluster: &Cluster, peer: Id, frames: &mut Frames) -> Result<Option<Frame>, CallError> {
+    let frame = frames.next().await;
+    if let Err(CallError::Unreachable { .. }) = &frame {
+        cluster.gossip.lost(peer);
+    }
+    frame
 }
 
 /// Waits for a place in the queue; `false`: the node stops. Who is waited for is still there.

@@ -24,6 +24,8 @@ use super::wire::WireError;
 pub const OUTBOX_BYTES_MAX: usize = 32 << 20;
 /// A message, at most: the largest entry, and what is said about it.
 pub const MESSAGE_BYTES_MAX: usize = 272 << 20;
+/// Datagrams of the failure detector waiting for one peer; beyond them the oldest are lost.
+const GOSSIP_MAX: usize = 64;
 /// Bytes in one frame, about: larger messages are cut, so that heartbeats and entries get in between.
 const FRAME_BYTES: usize = 1 << 20;
 /// In the length of a piece: the message goes on in the next one.
@@ -67,6 +69,7 @@ pub struct Link {
 struct State {
     waiting: VecDeque<Bytes>,
     bytes: usize,
+    gossip: VecDeque<Bytes>,
     /// Of the stream that empties it; an older one that lingers gets nothing more.
     generation: u64,
     /// Wakes that stream, and no other.
@@ -97,6 +100,23 @@ impl Links {
     fn open(&self) -> BTreeSet<Id> {
         let map = self.map.lock();
         map.iter().filter(|(_, link)| link.state.lock().open).map(|(id, _)| *id).collect()
+    }
+
+    /// Hands a datagram of the failure detector over; `false`: no stream is open.
+    pub fn gossip(&self, peer: Id, datagram: Bytes) -> bool {
+        let Some(link) = self.map.lock().get(&peer).cloned() else {
+            return false;
+        };
+        let mut state = link.state.lock();
+        if !state.open {
+            return false;
+        }
+        if state.gossip.len() == GOSSIP_MAX {
+            state.gossip.pop_front();
+        }
+        state.gossip.push_back(datagram);
+        state.wake.notify_one();
+        true
     }
 
     /// This node's quorum sequence is at `seq` now.
@@ -174,6 +194,7 @@ impl Link {
     fn clear(&self, state: &mut State) {
         self.counts.dropped.fetch_add(state.waiting.len() as u64, Ordering::Relaxed);
         state.waiting.clear();
+        state.gossip.clear();
         state.bytes = 0;
     }
 }
@@ -182,6 +203,13 @@ impl Outlet {
     /// Returns when there is something to do.
     pub async fn woken(&self) {
         self.wake.notified().await;
+    }
+
+    /// The next datagram of the failure detector.
+    pub fn take_gossip(&self) -> Option<Bytes> {
+        let mut state = self.link.state.lock();
+        let mine = state.generation == self.generation;
+        if mine { state.gossip.pop_front() } else { None }
     }
 
     /// The follower has opened another stream since.

@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`identity`] (who am I) → [`members`] and [`accounts`] (folds of control entries) → [`keyed`] and [`wire`]
 //! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admit`] (the
-//! founder's side) → [`stream`] (what peers get) and [`links`] (messages to them) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
+//! founder's side) → [`stream`] (what peers get) and [`links`] (messages to them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
 //! [`clocks`] (what is known of them) → [`run`] (the tasks of all this).
 
 pub mod accounts;
@@ -14,6 +14,7 @@ pub mod admit;
 pub mod client;
 pub mod clocks;
 pub mod follow;
+pub mod gossip;
 pub mod identity;
 pub mod ingest;
 pub mod keyed;
@@ -38,6 +39,7 @@ use tokio::sync::{Notify, watch};
 
 use accounts::Accounts;
 use client::Client;
+use gossip::Gossip;
 use identity::Identity;
 use keyed::{Secret, Verifier};
 use links::Links;
@@ -97,6 +99,7 @@ pub struct Cluster {
     folded_more: Condvar,
     pub(crate) peers: Peers,
     pub(crate) links: Links,
+    pub(crate) gossip: Gossip,
     pub(crate) peers_changed: Notify,
     /// Why nothing may be written here now; read before every write.
     hindrance: ArcSwapOption<String>,
@@ -153,6 +156,7 @@ impl Cluster {
             folded_more: Condvar::new(),
             peers: Peers::default(),
             links: Links::default(),
+            gossip: Gossip::default(),
             peers_changed: Notify::new(),
             hindrance: ArcSwapOption::new(Some(Arc::new("this node is starting".to_owned()))),
             late_amnesia: ArcSwapOption::empty(),
@@ -338,6 +342,16 @@ impl Cluster {
     /// The origins this node writes to; `None`: it has none, or they have lost entries.
     pub fn origins(&self) -> Option<[Origin; 2]> {
         self.identity.read().whole_origins()
+    }
+    /// For people.
+    pub(crate) fn name_of(&self, node: Id) -> String {
+        match self.view.load().members.by_identity(node) {
+            Some(member) => member.name.clone(),
+            None => node.to_string(),
+        }
+    }
+    pub fn gossip(&self) -> &Gossip {
+        &self.gossip
     }
     pub fn peers(&self) -> &Peers {
         &self.peers

@@ -52,6 +52,7 @@ impl Cluster {
             tasks.spawn(fill_gaps(self.clone(), queue));
             tasks.spawn(watch_applied(self.clone()));
             tasks.spawn(look_after(self.clone()));
+            tasks.spawn(super::gossip::run(self.clone()));
             tasks.spawn(self.clone().regain());
         }
         Ok(Running { tasks, ingest })

@@ -27,6 +27,9 @@ const FRAME_BYTES: usize = 1 << 20;
 /// A reader this many entries behind is served from disk: off the runtime's workers.
 const BEHIND: u64 = 2_000;
 
+/// Why a stream ends when its node does.
+pub const STOPPING: &str = "shutting down";
+
 /// The first frame of a stream.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hello {
@@ -84,6 +87,7 @@ pub fn stream(cluster: Arc<Cluster>, to: Id, after: VersionVector, key: [u8; 32]
         ended: false,
         cluster,
     };
+    sender.cluster.gossip.met(to);
     let hello = Hello {
         identity: sender.cluster.node_id(),
         origins: sender.cluster.origins().map(|o| o.to_vec()).unwrap_or_default(),
@@ -118,6 +122,9 @@ impl Sender {
                 self.yields = true;
                 return Some(self.encoder.encode(Kind::Txn, &messages));
             }
+            if let Some(datagram) = self.outlet.take_gossip() {
+                return Some(self.encoder.encode(Kind::Gossip, &datagram));
+            }
             // Mark before reading: what comes in between wakes again.
             if std::mem::take(&mut self.more) | self.grown.has_changed().unwrap_or(true) {
                 self.grown.borrow_and_update();
@@ -149,7 +156,7 @@ impl Sender {
                     self.more = true;
                     return Some(self.heartbeat());
                 }
-                Woken::Down => return Some(self.farewell("shutting down".to_owned())),
+                Woken::Down => return Some(self.farewell(STOPPING.to_owned())),
             }
         }
     }

@@ -86,6 +86,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/members", get(status::members))
         .route("/v1/members/join", post(peers::join))
         .route("/v1/log/stream", get(peers::stream))
+        .route("/v1/gossip", post(peers::gossip))
         .route("/v1/log/ranges", get(peers::ranges))
         .route("/v1/log/places", get(peers::places))
         .route("/v1/log/merkle", get(peers::merkle))

@@ -100,6 +100,17 @@ pub async fn ranges(State(app): State<App>, request: Request) -> Response {
     }
 }
 
+/// `POST /v1/gossip`: a datagram of the failure detector, for want of a stream.
+pub async fn gossip(State(app): State<App>, request: Request) -> Response {
+    match keyed(&app, request, false).await {
+        Ok(asked) => {
+            app.cluster.gossip().datagram(asked.body.clone());
+            asked.answer(&app, &json!({}))
+        }
+        Err(answer) => answer,
+    }
+}
+
 /// `GET /v1/log/places?origins=1,2`: what this node holds of the asker's sequences.
 pub async fn places(State(app): State<App>, request: Request) -> Response {
     let asked = match keyed(&app, request, false).await {
