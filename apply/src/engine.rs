@@ -122,6 +122,9 @@ pub enum ApplyError {
     /// The snapshot was too old, and in the way of a checkpoint: its transaction is to be started again.
     #[error("the snapshot was ended because it kept the write-ahead log from being cut")]
     SnapshotEnded,
+    /// A table that the open transaction changed is not what it was: MySQL's 1412.
+    #[error("table {0} has changed")]
+    Changed(String),
     #[error("{0}")]
     Other(String),
 }
@@ -220,6 +223,10 @@ impl Engine {
             helpers: Mutex::new(Some(helpers)),
         }))
     }
+    #[cfg(test)]
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
+    }
     pub fn log(&self) -> &Arc<Log> {
         &self.core.log
     }
@@ -253,15 +260,12 @@ impl Engine {
     /// under their names as schema names). Outside a transaction: each statement sees the newest state (one snapshot over all
     /// `dbs` if there is more than one).
     pub fn reader(&self, dbs: &[&str]) -> Result<Reader, ApplyError> {
-        Reader::open(&self.core.pool, &self.core.files, &self.core.gate, dbs)
+        Reader::open(&self.core, dbs)
     }
     /// A pinned snapshot of ALL databases (REPEATABLE READ); lives until dropped.
     pub fn snapshot(&self) -> Result<Reader, ApplyError> {
-        let lanes = self.core.lanes();
-        let names: Vec<&str> = lanes.keys().map(String::as_str).collect();
-        let mut reader = Reader::unpinned(&self.core.pool, &self.core.files)?;
-        reader.attach(&self.core.files, &names)?;
-        reader.pin(&self.core.gate, &names)?;
+        let mut reader = Reader::unpinned(&self.core)?;
+        reader.pin_all(&self.core)?;
         Ok(reader)
     }
 
@@ -368,7 +372,7 @@ impl Engine {
         loop {
             let catalog = self.core.catalog();
             let names: Vec<&str> = catalog.databases.keys().map(String::as_str).collect();
-            let mut reader = Reader::unpinned(&self.core.pool, &self.core.files)?;
+            let mut reader = Reader::unpinned(&self.core)?;
             reader.attach(&self.core.files, &names)?;
             let gate = self.core.gate.exclusive();
             // A lane may have committed an entry before another lane's earlier one: such a moment is not a position.

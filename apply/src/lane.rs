@@ -12,7 +12,7 @@ pub(crate) mod claims;
 pub(crate) mod desk;
 mod group;
 mod interactive;
-mod replay;
+pub(crate) mod replay;
 pub(crate) mod runner;
 pub(crate) mod trial;
 pub(crate) mod work;

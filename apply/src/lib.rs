@@ -32,6 +32,7 @@ pub mod rebuild;
 pub mod refold;
 pub mod reshape;
 pub mod schema;
+mod shadow;
 mod shape;
 pub mod sim;
 #[cfg(test)]

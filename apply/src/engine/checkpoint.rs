@@ -28,6 +28,10 @@ const BUMP_BYTES: u64 = 16 << 20;
 const WAL_CUT_PAGES: u32 = 32_768;
 /// A WAL of that many pages (256 MiB) makes its lane wait for that.
 pub const WAL_WAIT_PAGES: u32 = 65_536;
+/// A WAL of that many pages (512 MiB) that a checkpoint could not shorten ends the oldest snapshot at rest …
+const SNAPSHOT_END_PAGES: u32 = 4 * WAL_CUT_PAGES;
+/// … if it was pinned that long ago.
+const SNAPSHOT_AGE: Duration = Duration::from_secs(10);
 /// A lane waits for a cut at most that often.
 pub const CUT_EVERY: Duration = Duration::from_secs(5);
 /// How long a cut waits for readers.
@@ -105,6 +109,13 @@ impl Upkeep {
         let left = checkpoint_file(conn, if cut { "TRUNCATE" } else { "PASSIVE" })?;
         core.files.wal().set(&lane.name, left);
         self.last.insert(lane.id, (left, Instant::now()));
+        if left >= SNAPSHOT_END_PAGES && core.resting.end_oldest(SNAPSHOT_AGE) {
+            tracing::warn!(
+                db = lane.name,
+                pages = left,
+                "the oldest idle snapshot was ended: it kept the WAL from being cut"
+            );
+        }
         Ok(())
     }
 }

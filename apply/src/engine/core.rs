@@ -26,7 +26,7 @@ use crate::lane::autos::Autos;
 use crate::lane::runner::{Command, Runner};
 use crate::lane::work::{Failure, Ticket};
 use crate::materialize::{EntrySource, FoldError};
-use crate::readers::{Gate, Pool};
+use crate::readers::{Gate, Pool, RestingPlaces};
 
 /// A database's lane, seen from outside.
 pub(crate) struct Lane {
@@ -94,6 +94,7 @@ pub(crate) struct Core {
     pub files: Files,
     pub gate: Gate,
     pub pool: Arc<Pool>,
+    pub resting: RestingPlaces,
     pub progress: Progress,
     pub autos: Mutex<Autos>,
     pub tables: TableVersions,
@@ -138,6 +139,7 @@ impl Core {
             files: parts.files,
             gate: Gate::default(),
             pool: Arc::default(),
+            resting: RestingPlaces::default(),
             progress: Progress::new(parts.applied),
             autos: Mutex::default(),
             tables: TableVersions::default(),

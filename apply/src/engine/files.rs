@@ -217,6 +217,10 @@ impl Attached {
         Ok(())
     }
 
+    pub fn has(&self, name: &str) -> bool {
+        self.attached.iter().any(|(n, _)| n == name)
+    }
+
     /// Attaches one database if it is not; false: there is no such database.
     pub fn need(&mut self, files: &Files, name: &str) -> rusqlite::Result<bool> {
         if self.attached.iter().any(|(n, _)| n == name) {

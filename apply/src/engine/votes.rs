@@ -13,7 +13,7 @@ use crate::lane::claims::version_of;
 use crate::newest::Newest;
 use crate::readers::Reader;
 
-pub(crate) fn versions(core: &Core, keys: &[(ClaimKey, Mode)]) -> Result<Vec<Version>, ApplyError> {
+pub(crate) fn versions(core: &Arc<Core>, keys: &[(ClaimKey, Mode)]) -> Result<Vec<Version>, ApplyError> {
     let catalog = core.catalog();
     let mut files: HashMap<u64, (Arc<str>, Newest)> = HashMap::new();
     let mut dbs: Vec<Option<u64>> = Vec::with_capacity(keys.len());
@@ -34,7 +34,7 @@ pub(crate) fn versions(core: &Core, keys: &[(ClaimKey, Mode)]) -> Result<Vec<Ver
         dbs.push(database.map(|d| d.id));
     }
     let names: Vec<&str> = files.values().map(|(name, _)| &**name).collect();
-    let mut reader = Reader::unpinned(&core.pool, &core.files)?;
+    let mut reader = Reader::unpinned(core)?;
     reader.attach(&core.files, &names)?;
     reader.pin(&core.gate, &names)?;
     let mut out = Vec::with_capacity(keys.len());

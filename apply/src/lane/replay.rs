@@ -13,14 +13,16 @@ use starling_log::{ChangeRef, Op, RowRef};
 use super::desk::Bench;
 use super::work::Failure;
 use crate::catalog::Catalog;
-use crate::layout::Bind;
+use crate::layout::{Bind, Layout};
 use crate::materialize::FoldError;
 use crate::overlay::{Content, OverlayMark};
-use crate::shape::{Image, Shape, bit, value};
+use crate::shape::{Image, bit, value};
 
 /// Statements of one table, held over the overlay.
-struct Plan<'c> {
-    shape: Arc<Shape>,
+pub(crate) struct Plan<'c> {
+    layout: &'c Layout,
+    /// By column of the layout: its position in images.
+    at: &'c [usize],
     insert: Option<CachedStatement<'c>>,
     delete: Option<CachedStatement<'c>>,
     update: Option<Update<'c>>,
@@ -48,18 +50,14 @@ pub(crate) fn check_tables(content: &Content, catalog: &Catalog) -> Result<(), F
 /// Inside the transaction that is to have the overlay.
 pub(super) fn replay(bench: &mut Bench, conn: &Connection, catalog: &Catalog, content: &Content) -> Result<(), Failure> {
     check_tables(content, catalog)?;
-    let mut plans = Vec::with_capacity(content.tables.len());
+    let mut shapes = Vec::with_capacity(content.tables.len());
     for changed in &content.tables {
         let shape = bench.shapes.get(changed.header.table)?;
-        plans.push(Plan {
-            shape: shape.ok_or_else(|| Failure::Changed(changed.table.name.clone()))?,
-            insert: None,
-            delete: None,
-            update: None,
-        });
+        shapes.push(shape.ok_or_else(|| Failure::Changed(changed.table.name.clone()))?);
     }
+    let mut plans: Vec<Plan<'_>> = shapes.iter().map(|s| Plan::new(&s.layout, &s.at)).collect();
     bench.capture.enable(false);
-    let related = plans.iter().any(|p| p.shape.related);
+    let related = shapes.iter().any(|s| s.related);
     let outcome = (|| {
         if related {
             bench.set_foreign_keys(conn, false)?;
@@ -77,7 +75,17 @@ pub(super) fn replay(bench: &mut Bench, conn: &Connection, catalog: &Catalog, co
 }
 
 impl<'c> Plan<'c> {
-    fn write(&mut self, conn: &'c Connection, change: &ChangeRef<'_>) -> Result<(), FoldError> {
+    pub fn new(layout: &'c Layout, at: &'c [usize]) -> Plan<'c> {
+        Plan {
+            layout,
+            at,
+            insert: None,
+            delete: None,
+            update: None,
+        }
+    }
+
+    pub fn write(&mut self, conn: &'c Connection, change: &ChangeRef<'_>) -> Result<(), FoldError> {
         let broken = || FoldError::Broken("a change without its row".to_owned());
         match change.op {
             Op::Delete => self.delete(conn, change.key),
@@ -94,12 +102,11 @@ impl<'c> Plan<'c> {
     }
 
     fn insert(&mut self, conn: &'c Connection, image: &Image<'_>) -> Result<(), FoldError> {
-        let shape = &self.shape;
         let statement = match &mut self.insert {
             Some(statement) => statement,
-            slot => slot.insert(conn.prepare_cached(&or_replace(&shape.layout.insert))?),
+            slot => slot.insert(conn.prepare_cached(&or_replace(&self.layout.insert))?),
         };
-        for (i, at) in shape.at.iter().enumerate() {
+        for (i, at) in self.at.iter().enumerate() {
             statement.raw_bind_parameter(i + 1, Bind(value(image, *at)))?;
         }
         statement.raw_execute()?;
@@ -109,7 +116,7 @@ impl<'c> Plan<'c> {
     fn delete(&mut self, conn: &'c Connection, key: RowRef<'_>) -> Result<(), FoldError> {
         let statement = match &mut self.delete {
             Some(statement) => statement,
-            slot => slot.insert(conn.prepare_cached(&self.shape.layout.delete)?),
+            slot => slot.insert(conn.prepare_cached(&self.layout.delete)?),
         };
         for (i, part) in key.iter().enumerate() {
             statement.raw_bind_parameter(i + 1, Bind(part))?;
@@ -120,22 +127,22 @@ impl<'c> Plan<'c> {
 
     /// False: there is no such row.
     fn update(&mut self, conn: &'c Connection, key: RowRef<'_>, image: &Image<'_>, bits: &[u8]) -> Result<bool, FoldError> {
-        let shape = &self.shape;
+        let (layout, at) = (self.layout, self.at);
         if self.update.as_ref().is_none_or(|u| u.bits.as_slice() != bits) {
-            let set: SmallVec<[usize; 16]> = (0..shape.at.len()).filter(|i| bit(bits, shape.at[*i])).collect();
+            let set: SmallVec<[usize; 16]> = (0..at.len()).filter(|i| bit(bits, at[*i])).collect();
             if set.is_empty() {
                 // Only generated columns: SQLite computes them.
                 return Ok(true);
             }
             self.update = Some(Update {
                 bits: bits.into(),
-                statement: conn.prepare_cached(&or_replace(&shape.layout.update(&set)))?,
+                statement: conn.prepare_cached(&or_replace(&layout.update(&set)))?,
                 set,
             });
         }
         let Some(update) = &mut self.update else { return Ok(false) };
-        for (i, at) in update.set.iter().enumerate() {
-            update.statement.raw_bind_parameter(i + 1, Bind(value(image, shape.at[*at])))?;
+        for (i, column) in update.set.iter().enumerate() {
+            update.statement.raw_bind_parameter(i + 1, Bind(value(image, at[*column])))?;
         }
         for (i, part) in key.iter().enumerate() {
             update.statement.raw_bind_parameter(update.set.len() + i + 1, Bind(part))?;

@@ -7,5 +7,6 @@ mod numbers;
 mod open;
 mod overlays;
 mod remote;
+mod shadows;
 mod transactions;
 mod writes;

@@ -54,6 +54,7 @@ pub fn read_only(why: &str) -> SqlError {
 pub fn from_apply(error: &ApplyError) -> SqlError {
     match error {
         ApplyError::Sqlite(error) => from_sqlite(error),
+        ApplyError::Changed(_) => SqlError::new(1412, "Table definition has changed, please retry transaction"),
         other => SqlError::internal(other),
     }
 }
