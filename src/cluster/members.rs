@@ -4,12 +4,14 @@
 //! is pure, so every node that applied the same control entries knows the same members; admitting is idempotent by identity.
 //! Must not know: how entries are appended or sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use starling_log::{Control, Origin};
+
+use super::quorum::{Change, Epoch, Seat, Version, Voter};
 
 pub const ADMIT: &str = "admit";
 pub const REORIGIN: &str = "reorigin";
@@ -127,6 +129,23 @@ pub struct Members {
     next_member: u32,
     /// Wider than an origin, so that running out is seen.
     next_origin: u32,
+    /// The newest set of voters; `None`: the founder alone, as ever since.
+    epoch: Option<Epoch>,
+    /// Voters that were in an epoch and are in no more.
+    gone: BTreeSet<Voter>,
+    /// Final numbers of origins that no longer count.
+    fences: BTreeMap<Origin, u64>,
+}
+
+impl Member {
+    /// As an epoch counts its present incarnation.
+    pub fn seat(&self) -> Seat {
+        Seat {
+            member: self.member,
+            voter: self.origins[1],
+            one: self.origins[0],
+        }
+    }
 }
 
 impl Members {
@@ -177,6 +196,33 @@ impl Members {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Folds a change of voters in. Changes come in the order of their epochs.
+    pub fn change(&mut self, change: Change) {
+        self.fences.extend(change.fences);
+        let Some(epoch) = change.epoch else { return };
+        let before = self.epoch();
+        if epoch.number <= before.number {
+            return;
+        }
+        self.gone.extend(before.voters().filter(|v| !epoch.has(*v)));
+        self.epoch = Some(epoch);
+    }
+    /// Who votes now.
+    pub fn epoch(&self) -> Epoch {
+        match (&self.epoch, self.founder()) {
+            (Some(epoch), _) => epoch.clone(),
+            (None, Some(founder)) => Epoch::new(1, vec![founder.seat()], Version::default()),
+            (None, None) => Epoch::default(),
+        }
+    }
+    /// May it (still) become a voter?
+    pub fn takes_part(&self, member: &Member) -> bool {
+        !self.gone.contains(&member.origins[1])
+    }
+    pub fn fences(&self) -> &BTreeMap<Origin, u64> {
+        &self.fences
     }
 
     /// Numbers seen anywhere are never given out again.

@@ -13,6 +13,7 @@ pub mod accounts;
 pub mod admit;
 pub mod client;
 pub mod clocks;
+pub mod commit;
 pub mod follow;
 pub mod gossip;
 pub mod identity;
@@ -100,6 +101,7 @@ pub struct Cluster {
     pub(crate) peers: Peers,
     pub(crate) links: Links,
     pub(crate) gossip: Gossip,
+    commit: Arc<commit::Commit>,
     pub(crate) peers_changed: Notify,
     /// Why nothing may be written here now; read before every write.
     hindrance: ArcSwapOption<String>,
@@ -157,6 +159,7 @@ impl Cluster {
             peers: Peers::default(),
             links: Links::default(),
             gossip: Gossip::default(),
+            commit: Arc::default(),
             peers_changed: Notify::new(),
             hindrance: ArcSwapOption::new(Some(Arc::new("this node is starting".to_owned()))),
             late_amnesia: ArcSwapOption::empty(),
@@ -223,6 +226,19 @@ impl Cluster {
             let starling_log::Body::Control(control) = &entry.body else {
                 continue;
             };
+            if control.kind == commit::change::KIND {
+                let made = quorum::Version {
+                    stamp: entry.stamp,
+                    place: entry.place,
+                };
+                match commit::change::parse(&control.payload, made) {
+                    Ok(change) => {
+                        view.members.change(change.clone());
+                        self.commit.changed(made, change);
+                    }
+                    Err(error) => tracing::error!(place = ?entry.place, %error, "a change of members does not decode"),
+                }
+            }
             let folded = view.members.fold(control).and_then(|_| accounts.fold(control));
             if let Err(error) = folded {
                 tracing::error!(kind = %control.kind, place = ?entry.place, %error, "a control entry does not decode");
@@ -352,6 +368,9 @@ impl Cluster {
     }
     pub fn gossip(&self) -> &Gossip {
         &self.gossip
+    /// The door to commits between nodes.
+    pub fn commit(&self) -> &Arc<commit::Commit> {
+        &self.commit
     }
     pub fn peers(&self) -> &Peers {
         &self.peers
@@ -453,6 +472,17 @@ impl Cluster {
                 tracing::warn!(%error, "this node's address is not saved");
             }
         });
+    }
+
+    /// Others know of votes or entries of this node that its log does not hold.
+    pub(crate) fn lost_entries(&self, why: &str) {
+        if self.late_amnesia.load().is_some() {
+            return;
+        }
+        tracing::error!("this log has lost what others remember of it ({why}); restart this node");
+        self.late_amnesia
+            .store(Some(Arc::new(format!("this log has lost entries: {why}; restart this node"))));
+        self.refresh();
     }
 
     /// Somebody holds more of this node's own sequence than this node: places would be given out twice.

@@ -206,6 +206,13 @@ impl Peers {
         quorum_offset(&offsets)
     }
 
+    /// How many entries of `ours` a peer had not applied when it last said so; `None`: it never said.
+    pub fn behind(&self, identity: Id, ours: &VersionVector) -> Option<u64> {
+        let map = self.map.lock();
+        let peer = map.get(&identity).filter(|p| p.heard.is_some())?;
+        Some(ours.iter().map(|(origin, seq)| seq.saturating_sub(peer.applied.get(origin))).sum())
+    }
+
     /// The union of what live peers hold, and how many they are.
     pub fn held_by_live(&self, now: Instant) -> (VersionVector, usize) {
         let map = self.map.lock();

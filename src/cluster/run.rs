@@ -54,8 +54,44 @@ impl Cluster {
             tasks.spawn(look_after(self.clone()));
             tasks.spawn(super::gossip::run(self.clone()));
             tasks.spawn(self.clone().regain());
+            let commit = Arc::clone(self.commit());
+            self.on_txn(Arc::new(move |from, message| commit.message(from, message)));
+            tasks.spawn(commits(self.clone()));
         }
         Ok(Running { tasks, ingest })
+    }
+}
+
+/// Starts taking part in decisions as soon as this node has its origins, and tells the driver of what grew.
+async fn commits(cluster: Arc<Cluster>) {
+    let Some(engine) = cluster.engine().cloned() else { return };
+    let (mut grown, mut applied) = (cluster.log.watch(), engine.watch());
+    let mut admitted = cluster.watch_view();
+    let mut shutdown = cluster.shutdown.clone();
+    let mut thread = None;
+    loop {
+        if thread.is_none() {
+            let starting = cluster.clone();
+            match tokio::task::spawn_blocking(move || starting.start_commit()).await {
+                Ok(Ok(started)) => thread = started,
+                Ok(Err(error)) => {
+                    tracing::error!(%error, "this node takes no part in decisions");
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+        tokio::select! {
+            _ = grown.changed() => cluster.commit().look(),
+            _ = applied.changed() => cluster.commit().look(),
+            _ = admitted.changed() => {}
+            _ = shutdown.wait_for(|down| *down) => break,
+        }
+    }
+    cluster.commit().stop();
+    if let Some(thread) = thread {
+        // The deciding thread ends with what it was doing.
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
     }
 }
 

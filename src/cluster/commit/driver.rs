@@ -1,0 +1,344 @@
+//! The driver: inputs in, effects out.
+//!
+//! Promises: effects are carried out in order; a message leaves when the write it rests on is durable, at once if it rests on none;
+//! messages to one peer share a frame. While a flush is under way, work goes on. Must not know: what messages mean.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use starling_apply::Engine;
+use starling_log::VersionVector;
+use starling_log::log::PendingOp;
+use tokio::sync::oneshot;
+
+use super::learn::{self, Learned};
+use super::seats::Seats;
+use super::sync::{self, Batch};
+use super::world::NodeWorld;
+use super::{Commit, Verdict, Work, verdict};
+use crate::cluster::members::Id;
+use crate::cluster::quorum::node::{Recovered, Settings, Ticket};
+use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Record, Seat, Voter, WriteNo, codec};
+use crate::cluster::{Cluster, ClusterError};
+
+/// The deciding code hears of the time this often.
+const TICK: Duration = Duration::from_millis(5);
+/// Inputs handled before effects are carried out.
+const AT_ONCE: usize = 512;
+/// Proposals that were on their way when the quorum was lost stay unanswered this long, then nobody knows.
+const UNKNOWN_AFTER: Duration = Duration::from_secs(2);
+
+pub(super) struct Driver {
+    cluster: Arc<Cluster>,
+    commit: Arc<Commit>,
+    node: Node,
+    world: NodeWorld,
+    work: Receiver<Work>,
+    sync: Sender<Batch>,
+    learn: Sender<Learned>,
+    grown: tokio::sync::watch::Receiver<u64>,
+    effects: Vec<Effect>,
+    waiting: HashMap<Ticket, oneshot::Sender<Verdict>>,
+    next_ticket: Ticket,
+    flushed: WriteNo,
+    /// Messages whose writes are not durable yet, by those.
+    held_back: VecDeque<(WriteNo, Voter, Message)>,
+    outbox: BTreeMap<Voter, Vec<Message>>,
+    seats: Seats,
+    applied: Arc<VersionVector>,
+    /// Since when too few others are reached.
+    lonely: Option<Instant>,
+    last_tick: Instant,
+    stopped: bool,
+}
+
+impl Cluster {
+    /// Starts the driver of a node that is admitted; once.
+    pub(in crate::cluster) fn start_commit(self: &Arc<Self>) -> Result<Option<std::thread::JoinHandle<()>>, ClusterError> {
+        let (Some(origins), Some(engine)) = (self.origins(), self.engine()) else {
+            return Ok(None);
+        };
+        let Some(work) = self.commit.queue.lock().take() else {
+            return Ok(None);
+        };
+        let seat = Seat {
+            member: self.identity().member.unwrap_or(0),
+            voter: origins[1],
+            one: origins[0],
+        };
+        let no_thread = |e: std::io::Error| ClusterError::Write(format!("no thread: {e}"));
+        let commit = Arc::clone(&self.commit);
+        let (sync, _) = sync::start(Arc::clone(&self.log), Arc::clone(&commit)).map_err(no_thread)?;
+        let (learn, _) = learn::start(Arc::clone(&self.log), Arc::clone(engine), Arc::clone(&commit)).map_err(no_thread)?;
+        let mut driver = self.driver(engine, seat, work, sync, learn)?;
+        let thread = std::thread::Builder::new()
+            .name("commit".to_owned())
+            .spawn(move || driver.run())
+            .map_err(no_thread)?;
+        Ok(Some(thread))
+    }
+
+    fn driver(
+        self: &Arc<Self>,
+        engine: &Arc<Engine>,
+        me: Seat,
+        work: Receiver<Work>,
+        sync: Sender<Batch>,
+        learn: Sender<Learned>,
+    ) -> Result<Driver, ClusterError> {
+        let mut records = Vec::new();
+        for (_, value) in self.log.pending(&[]).map_err(|e| ClusterError::Write(e.to_string()))? {
+            match codec::decode_record(value) {
+                Ok(record) => records.push(record),
+                Err(error) => return Err(ClusterError::Write(format!("a pending record does not decode: {error}"))),
+            }
+        }
+        let first = !records.iter().any(|r| matches!(r, Record::Own(_)));
+        let applied = engine.applied();
+        let recovered = Recovered {
+            me,
+            records,
+            epoch: self.view().members.epoch(),
+            held: self.log.held(),
+            applied: VersionVector::clone(&applied),
+            flush: self.log.flush_number(),
+            first,
+        };
+        let mut world = NodeWorld {
+            log: Arc::clone(&self.log),
+            engine: Arc::clone(engine),
+            began: Instant::now(),
+            wound: self.commit.wound.lock().clone(),
+        };
+        let mut effects = Vec::new();
+        let settings = Settings {
+            seed: rand::random(),
+            ..Settings::default()
+        };
+        let node = Node::new(settings, recovered, &mut world, &mut effects);
+        let seats = Seats::new(Arc::clone(self), me);
+        Ok(Driver {
+            grown: self.log.watch(),
+            commit: Arc::clone(&self.commit),
+            cluster: Arc::clone(self),
+            node,
+            world,
+            work,
+            sync,
+            learn,
+            effects,
+            waiting: HashMap::new(),
+            next_ticket: 1,
+            flushed: 0,
+            held_back: VecDeque::new(),
+            outbox: BTreeMap::new(),
+            seats,
+            applied,
+            lonely: None,
+            last_tick: Instant::now(),
+            stopped: false,
+        })
+    }
+}
+
+impl Driver {
+    fn run(&mut self) {
+        self.commit.running.store(true, Ordering::Release);
+        self.show_epoch();
+        self.carry_out();
+        while !self.stopped {
+            match self.work.recv_timeout(TICK.saturating_sub(self.last_tick.elapsed())) {
+                Ok(work) => {
+                    self.handle(work);
+                    for _ in 1..AT_ONCE {
+                        let Ok(work) = self.work.try_recv() else { break };
+                        self.handle(work);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.last_tick.elapsed() >= TICK {
+                self.tick();
+            }
+            self.carry_out();
+        }
+        self.commit.running.store(false, Ordering::Release);
+        // Their channels close: nobody knows.
+        self.waiting.clear();
+    }
+
+    fn step(&mut self, input: Input) {
+        self.node.step(input, &mut self.world, &mut self.effects);
+    }
+
+    fn handle(&mut self, work: Work) {
+        match work {
+            Work::Propose(proposal, told) => {
+                let ticket = self.ticket(told);
+                self.step(Input::Propose { ticket, proposal });
+            }
+            Work::Admit(seat, told) => {
+                let ticket = self.ticket(told);
+                self.step(Input::Admit { ticket, seat });
+            }
+            Work::Remove(voter, told) => {
+                let ticket = self.ticket(told);
+                self.step(Input::Remove { ticket, voter });
+            }
+            Work::Message(from, message) => self.message(from, message),
+            Work::Input(Input::Flushed { upto, flush }) => {
+                self.flushed = self.flushed.max(upto);
+                self.step(Input::Flushed { upto, flush });
+                self.release();
+            }
+            Work::Input(input) => self.step(input),
+            Work::Look => self.look(),
+            Work::Stop => self.stopped = true,
+        }
+    }
+
+    fn ticket(&mut self, told: oneshot::Sender<Verdict>) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        self.waiting.insert(ticket, told);
+        ticket
+    }
+
+    fn message(&mut self, from: Id, message: Bytes) {
+        match codec::decode_frame(message) {
+            Ok(frame) if self.seats.identity(frame.head.from) == Some(from) => self.step(Input::Frame(frame)),
+            Ok(frame) => tracing::debug!(peer = %from, voter = frame.head.from, "a message in the name of another voter is dropped"),
+            Err(error) => tracing::warn!(peer = %from, %error, "a message of a member does not decode"),
+        }
+    }
+
+    /// What grew since the last time.
+    fn look(&mut self) {
+        self.commit.looking.store(false, Ordering::Release);
+        if self.grown.has_changed().unwrap_or(false) {
+            self.grown.borrow_and_update();
+            // Sequences for `ONE` are shown only once they are durable; what the others' durable parts are, the sync thread says.
+            let held = self.cluster.log.held();
+            let plain = held.iter().filter(|(origin, _)| !self.seats.is_quorum(*origin));
+            self.step(Input::Held(VersionVector(plain.collect())));
+        }
+        let applied = self.world.engine.applied();
+        if !Arc::ptr_eq(&applied, &self.applied) {
+            self.step(Input::Applied(VersionVector::clone(&applied)));
+            self.applied = applied;
+        }
+    }
+
+    fn tick(&mut self) {
+        self.last_tick = Instant::now();
+        self.look();
+        self.step(Input::Tick);
+        let stable = self.node.stable();
+        *self.commit.stable.lock() = stable;
+        let now = self.seats.look(&self.node.epoch().clone());
+        self.commit.reachable.store(now.reachable, Ordering::Release);
+        for (voter, silent) in now.changed {
+            self.step(Input::Silent { voter, silent });
+        }
+        if now.reachable >= self.node.epoch().quorum() {
+            self.lonely = None;
+        } else if self.lonely.get_or_insert_with(Instant::now).elapsed() > UNKNOWN_AFTER && !self.waiting.is_empty() {
+            let unknown = self.waiting.len() as u64;
+            self.commit.counts.unknown.fetch_add(unknown, Ordering::Relaxed);
+            self.waiting.clear();
+        }
+    }
+
+    fn carry_out(&mut self) {
+        let mut ops = Vec::new();
+        let mut upto = None;
+        // Sending or answering never makes new effects.
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Write { no, record } => {
+                    let (key, value) = codec::encode_record(&record);
+                    ops.push(PendingOp::Put(key, value));
+                    upto = Some(no);
+                }
+                Effect::Erase(key) => ops.push(PendingOp::Remove(codec::encode_key(&key))),
+                Effect::Send { to, message, after } if after <= self.flushed => self.outbox.entry(to).or_default().push(message),
+                Effect::Send { to, message, after } => self.held_back.push_back((after, to, message)),
+                Effect::Learn { place, prepare } => {
+                    if self.learn.send(Learned { place, prepare }).is_err() {
+                        self.stopped = true;
+                    }
+                }
+                Effect::Answer { ticket, answer } => self.answer(ticket, answer),
+                Effect::Epoch(epoch) => self.new_epoch(&epoch),
+                Effect::Supply { to, .. } => tracing::debug!(voter = to, "a member lacks entries: its stream brings them"),
+                Effect::Fetch { from, .. } => tracing::debug!(voter = from, "entries are missing here: a range brings them"),
+                Effect::Fence { origin, last } => tracing::info!(origin, ?last, "a sequence of a former member ends"),
+                Effect::Amnesia(why) => self.cluster.lost_entries(&why),
+                Effect::TakeSnapshot { from } => {
+                    tracing::error!(
+                        voter = from,
+                        "the logs of the others no longer reach back to what this node lacks: join it anew"
+                    );
+                }
+            }
+        }
+        if !ops.is_empty() && self.sync.send(Batch { ops, upto }).is_err() {
+            self.stopped = true;
+        }
+        self.deliver();
+    }
+
+    /// Messages whose writes became durable. They stand in the order of their writes.
+    fn release(&mut self) {
+        let mut rest = VecDeque::with_capacity(self.held_back.len());
+        for (after, to, message) in self.held_back.drain(..) {
+            if after <= self.flushed {
+                self.outbox.entry(to).or_default().push(message);
+            } else {
+                rest.push_back((after, to, message));
+            }
+        }
+        self.held_back = rest;
+    }
+
+    fn deliver(&mut self) {
+        let head = self.node.head();
+        for (voter, messages) in &mut self.outbox {
+            if messages.is_empty() {
+                continue;
+            }
+            if let Some(to) = self.seats.identity(*voter) {
+                let mut frame = Vec::with_capacity(256);
+                codec::encode_frame(&head, messages, &mut frame);
+                // Not taken means lost, and lost messages are said again.
+                self.cluster.send(to, Bytes::from(frame));
+            }
+            messages.clear();
+        }
+    }
+
+    fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        let counts = &self.commit.counts;
+        match &answer {
+            Answer::Committed(_) | Answer::NotAll(_) => counts.committed.fetch_add(1, Ordering::Relaxed),
+            Answer::Refused(_) => counts.conflicts.fetch_add(1, Ordering::Relaxed),
+        };
+        if let Some(told) = self.waiting.remove(&ticket) {
+            // A session that went away needs no answer.
+            let _ = told.send(verdict(answer));
+        }
+    }
+
+    fn new_epoch(&mut self, epoch: &Epoch) {
+        tracing::info!(epoch = epoch.number, members = epoch.len(), "the cluster has a new set of voters");
+        self.show_epoch();
+    }
+    fn show_epoch(&mut self) {
+        self.commit.epoch.store(Arc::new(self.node.epoch().clone()));
+    }
+}

@@ -1,0 +1,272 @@
+//! Commit between nodes: the threads around the deciding code ([`super::quorum`]).
+//!
+//! ```text
+//!  propose ─┐                    ┌─▶ sync thread: pending records, one fsync for all that waits ──▶ "flushed"
+//!  messages ┼─▶ driver: Node::step ─▶ messages to peers
+//!  ticks ───┘                    └─▶ learn thread: decided entries into log and tables ──────────▶ "applied"
+//! ```
+//!
+//! Promises: nothing leaves this node before the writes it rests on are durable; a proposer hears "refused" only of what is void
+//! for sure, and nothing at all (its channel closes) where nobody knows (law 7). Must not know: SQL, locks of sessions.
+//!
+//! Reading order: this page (the door) → [`driver`] (the loop) → [`world`] (what the deciding code asks) → [`sync`], [`learn`]
+//! (its effects) → [`change`] (epochs as log entries) → [`seats`] (who is to be admitted or removed).
+
+pub mod change;
+mod driver;
+mod learn;
+mod seats;
+mod sync;
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use parking_lot::Mutex;
+use starling_apply::claim::{Claim, ClaimKey};
+use starling_log::{Body, Stamp, VersionVector};
+use tokio::sync::oneshot;
+
+use super::members::Id;
+use super::quorum::{self, Answer, Epoch, Input, Kind, Level, Refusal, Version, Voter};
+
+/// Work waiting for the driver, at most. Messages beyond it count as lost, proposals are refused.
+const QUEUE: usize = 65_536;
+
+/// What a transaction asks for.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The catalog version it was made under.
+    pub schema: u64,
+    pub body: Body,
+    pub claims: Vec<Claim>,
+    /// What it has seen.
+    pub causes: VersionVector,
+    /// The stable stamp of its snapshot.
+    pub stable: Stamp,
+    /// Of its first attempt.
+    pub age: Stamp,
+    /// All members' yes is asked for.
+    pub all: bool,
+}
+
+/// Why nothing was committed. For sure.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("node has no quorum: {0}")]
+    NoQuorum(String),
+    /// Another transaction was first. `queue`: it holds the key at its home.
+    #[error("another transaction was first")]
+    Conflict { key: Option<u128> },
+    /// Made under an older definition of its tables.
+    #[error("the schema has changed")]
+    Schema,
+    #[error("{0}")]
+    Other(String),
+}
+
+/// What came of a proposal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    pub version: Version,
+    /// `ALL` was asked for, and not all had it in their hands.
+    pub not_all: bool,
+}
+
+/// `Err` of the receiver: nobody knows yet. The outcome shows in `starling.transactions`.
+pub type Verdict = Result<Decided, Refused>;
+
+/// Local holders of these keys give way to a prepared transaction; `Err`: an older one holds the key and its home lock.
+pub type Wound = Arc<dyn Fn(&[(ClaimKey, quorum::Mode)], Stamp) -> Result<(), ClaimKey> + Send + Sync>;
+
+enum Work {
+    Propose(Box<quorum::Proposal>, oneshot::Sender<Verdict>),
+    Admit(quorum::Seat, oneshot::Sender<Verdict>),
+    Remove(Voter, oneshot::Sender<Verdict>),
+    Message(Id, Bytes),
+    Input(Input),
+    /// Held or applied grew, or somebody fell silent.
+    Look,
+    Stop,
+}
+
+/// The door to the driver. Proposals made before it runs are refused.
+pub struct Commit {
+    work: Sender<Work>,
+    queue: Mutex<Option<Receiver<Work>>>,
+    epoch: ArcSwap<Epoch>,
+    /// Voters that this node hears and that hear it, itself included.
+    reachable: AtomicUsize,
+    stable: Mutex<Stamp>,
+    wound: Mutex<Option<Wound>>,
+    looking: AtomicBool,
+    running: AtomicBool,
+    counts: Counts,
+}
+
+/// Since the process started.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub proposed: AtomicU64,
+    pub committed: AtomicU64,
+    pub conflicts: AtomicU64,
+    pub unknown: AtomicU64,
+}
+
+impl Default for Commit {
+    fn default() -> Commit {
+        let (work, queue) = bounded(QUEUE);
+        Commit {
+            work,
+            queue: Mutex::new(Some(queue)),
+            epoch: ArcSwap::default(),
+            reachable: AtomicUsize::new(1),
+            stable: Mutex::default(),
+            wound: Mutex::default(),
+            looking: AtomicBool::new(false),
+            running: AtomicBool::new(false),
+            counts: Counts::default(),
+        }
+    }
+}
+
+impl Commit {
+    /// More than one member votes: `QUORUM` means something.
+    pub fn is_shared(&self) -> bool {
+        self.epoch.load().len() > 1
+    }
+    pub fn epoch(&self) -> Arc<Epoch> {
+        self.epoch.load_full()
+    }
+    /// Nothing at or below it can appear any more.
+    pub fn stable(&self) -> Stamp {
+        *self.stable.lock()
+    }
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+    /// `Err(why)`: this node is in a minority, or not ready to vote.
+    pub fn has_quorum(&self) -> Result<(), String> {
+        if !self.running.load(Ordering::Acquire) {
+            return Err("this node does not take part in votes yet".to_owned());
+        }
+        let epoch = self.epoch.load();
+        let reachable = self.reachable.load(Ordering::Acquire);
+        if reachable >= epoch.quorum() {
+            return Ok(());
+        }
+        Err(format!(
+            "it reaches {reachable} of {} members, {} are needed",
+            epoch.len(),
+            epoch.quorum()
+        ))
+    }
+    /// Who makes room for transactions of other nodes. Set once.
+    pub fn on_wound(&self, wound: Wound) {
+        *self.wound.lock() = Some(wound);
+    }
+
+    /// Resolves when the transaction is decided and applied here.
+    pub fn propose(&self, proposal: Proposal) -> Result<oneshot::Receiver<Verdict>, Refused> {
+        self.has_quorum().map_err(Refused::NoQuorum)?;
+        let body = starling_log::segment::pack_body(proposal.schema, &proposal.body)
+            .map_err(|_| Refused::Other("the transaction is too large or malformed".to_owned()))?;
+        let proposal = quorum::Proposal {
+            kind: Kind::Data,
+            body: Bytes::from(body),
+            claims: proposal.claims.iter().map(claim).collect(),
+            causes: proposal.causes,
+            stable: proposal.stable,
+            age: proposal.age,
+            level: if proposal.all { Level::All } else { Level::Quorum },
+        };
+        let (told, verdict) = oneshot::channel();
+        self.counts.proposed.fetch_add(1, Ordering::Relaxed);
+        self.enter(Work::Propose(Box::new(proposal), told))?;
+        Ok(verdict)
+    }
+    pub fn admit(&self, seat: quorum::Seat) -> Result<oneshot::Receiver<Verdict>, Refused> {
+        let (told, verdict) = oneshot::channel();
+        self.enter(Work::Admit(seat, told))?;
+        Ok(verdict)
+    }
+    pub fn remove(&self, voter: Voter) -> Result<oneshot::Receiver<Verdict>, Refused> {
+        let (told, verdict) = oneshot::channel();
+        self.enter(Work::Remove(voter, told))?;
+        Ok(verdict)
+    }
+
+    fn enter(&self, work: Work) -> Result<(), Refused> {
+        match self.work.try_send(work) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(_)) => Err(Refused::Other("too many transactions are waiting".to_owned())),
+            Err(TrySendError::Disconnected(_)) => Err(Refused::Other("the node is stopping".to_owned())),
+        }
+    }
+
+    /// A message of a peer. A full queue counts as a lost message.
+    pub(super) fn message(&self, from: Id, message: Bytes) {
+        let _ = self.work.try_send(Work::Message(from, message));
+    }
+    pub(super) fn input(&self, input: Input) {
+        // A driver that is gone needs none.
+        let _ = self.work.send(Work::Input(input));
+    }
+    /// An entry that changes epochs or fences is applied.
+    pub(super) fn changed(&self, version: Version, change: quorum::Change) {
+        if self.running.load(Ordering::Acquire) {
+            self.input(Input::Changed { version, change });
+        }
+    }
+    /// Has the driver look at what is held and applied; many calls are one.
+    pub(super) fn look(&self) {
+        if !self.looking.swap(true, Ordering::AcqRel) && self.work.try_send(Work::Look).is_err() {
+            self.looking.store(false, Ordering::Release);
+        }
+    }
+    pub(super) fn stop(&self) {
+        let _ = self.work.send(Work::Stop);
+    }
+}
+
+/// A claim as the deciding code sees it. A row that is only read may be the parent of a foreign key: such a claim leaves its mark.
+fn claim(claim: &Claim) -> quorum::Claim {
+    use starling_apply::claim::Mode;
+    let mode = match (claim.mode, &claim.key) {
+        (Mode::IntentShared, _) => quorum::Mode::IntentShared,
+        (Mode::IntentExclusive, _) => quorum::Mode::IntentExclusive,
+        (Mode::Shared, ClaimKey::Row { .. }) => quorum::Mode::Reference,
+        (Mode::Shared, _) => quorum::Mode::Shared,
+        (Mode::Exclusive, _) => quorum::Mode::Exclusive,
+    };
+    let at = claim.key.encode();
+    quorum::Claim {
+        key: xxhash_rust::xxh3::xxh3_128(&at),
+        mode,
+        base: Version {
+            stamp: claim.base.stamp,
+            place: claim.base.place,
+        },
+        at: if mode.is_based() { Bytes::from(at) } else { Bytes::new() },
+    }
+}
+
+/// What the proposer is told.
+fn verdict(answer: Answer) -> Verdict {
+    use quorum::No;
+    match answer {
+        Answer::Committed(version) => Ok(Decided { version, not_all: false }),
+        Answer::NotAll(version) => Ok(Decided { version, not_all: true }),
+        Answer::Refused(Refusal::NotReady(why)) => Err(Refused::NoQuorum(why.to_owned())),
+        Answer::Refused(Refusal::Ballot) => Err(Refused::Conflict { key: None }),
+        Answer::Refused(Refusal::No(no)) => Err(match no {
+            No::Held { key, .. } | No::Changed { key, .. } | No::QueueAtHome { key } => Refused::Conflict { key: Some(key) },
+            No::Restamp { .. } | No::Dropped { .. } | No::Epoch { .. } | No::Start { .. } => Refused::Conflict { key: None },
+            No::Early { ms } => Refused::Other(format!("the clock of this node is {ms} ms ahead of a member's")),
+            No::Fenced { .. } | No::Final { .. } => Refused::Other("this node is being removed from the cluster".to_owned()),
+        }),
+    }
+}

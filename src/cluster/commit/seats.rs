@@ -1,0 +1,128 @@
+//! Who votes and who answers: what the cluster knows of members, for the driver; and who is to be admitted.
+//!
+//! Promises: a member that has caught up gets its seat, one incarnation gives way to the next; only the lowest reachable voter
+//! proposes it, one change at a time. Must not know: how changes are decided.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use starling_log::Origin;
+use tokio::sync::oneshot;
+
+use super::Verdict;
+use crate::cluster::Cluster;
+use crate::cluster::members::Id;
+use crate::cluster::quorum::{Epoch, Seat, Voter};
+
+/// Between two looks at who is to be admitted.
+const CHANGE_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) struct Seats {
+    cluster: Arc<Cluster>,
+    me: Seat,
+    view: u64,
+    by_voter: BTreeMap<Voter, Id>,
+    silent: BTreeSet<Voter>,
+    changing: Option<oneshot::Receiver<Verdict>>,
+    looked: Option<Instant>,
+}
+
+pub(super) struct Look {
+    /// Voters reached, this node included (if it votes).
+    pub reachable: usize,
+    pub changed: Vec<(Voter, bool)>,
+}
+
+impl Seats {
+    pub fn new(cluster: Arc<Cluster>, me: Seat) -> Seats {
+        Seats {
+            cluster,
+            me,
+            view: u64::MAX,
+            by_voter: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            changing: None,
+            looked: None,
+        }
+    }
+
+    /// Whose voter it is.
+    pub fn identity(&mut self, voter: Voter) -> Option<Id> {
+        if let Some(id) = self.by_voter.get(&voter) {
+            return Some(*id);
+        }
+        let found = self.cluster.view().members.by_origin(voter).map(|m| m.identity)?;
+        self.by_voter.insert(voter, found);
+        Some(found)
+    }
+
+    pub fn is_quorum(&self, origin: Origin) -> bool {
+        // Origins are handed out in pairs: the second is the quorum sequence.
+        origin.is_multiple_of(2)
+    }
+
+    pub fn look(&mut self, epoch: &Epoch) -> Look {
+        let connected = self.cluster.connected();
+        let mut changed = Vec::new();
+        let mut reachable = 0;
+        for voter in epoch.voters() {
+            let there = voter == self.me.voter || self.identity(voter).is_some_and(|id| connected.contains(&id));
+            reachable += usize::from(there);
+            let differs = if there {
+                self.silent.remove(&voter)
+            } else {
+                self.silent.insert(voter)
+            };
+            if differs {
+                changed.push((voter, !there));
+            }
+        }
+        if self.looked.is_none_or(|l| l.elapsed() >= CHANGE_EVERY) {
+            self.looked = Some(Instant::now());
+            self.change(epoch, &connected, reachable);
+        }
+        Look { reachable, changed }
+    }
+
+    /// One change of members, if one is due and this node is the one to propose it.
+    fn change(&mut self, epoch: &Epoch, connected: &BTreeSet<Id>, reachable: usize) {
+        if let Some(changing) = &mut self.changing {
+            match changing.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                Ok(Err(refused)) => tracing::debug!(%refused, "a change of members did not come about: it is tried again"),
+                Ok(Ok(_)) | Err(oneshot::error::TryRecvError::Closed) => {}
+            }
+            self.changing = None;
+        }
+        let proposes = epoch.voters().find(|v| !self.silent.contains(v)) == Some(self.me.voter);
+        if !proposes || reachable < epoch.quorum() {
+            return;
+        }
+        let view = self.cluster.view();
+        for member in view.members.iter() {
+            let seat = member.seat();
+            let old = epoch.seats.iter().find(|s| s.member == seat.member);
+            let asked = match old {
+                Some(old) if *old == seat => continue,
+                // Its log was lost: the old incarnation votes no more.
+                Some(old) => self.cluster.commit().remove(old.voter),
+                None if view.members.takes_part(member) && connected.contains(&member.identity) && self.caught_up(member.identity) => {
+                    self.cluster.commit().admit(seat)
+                }
+                None => continue,
+            };
+            self.changing = asked.ok();
+            return;
+        }
+    }
+
+    /// It has (about) all that is applied here.
+    fn caught_up(&self, member: Id) -> bool {
+        let applied = self.cluster.engine().map(|e| e.applied()).unwrap_or_default();
+        self.cluster.peers().behind(member, &applied).is_some_and(|lag| lag < CAUGHT_UP)
+    }
+}
+
+/// Entries that a member may lack when it gets its seat: it lacks those in flight always.
+const CAUGHT_UP: u64 = 2_000;

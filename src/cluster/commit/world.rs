@@ -1,0 +1,113 @@
+//! What the deciding code asks of this node.
+//!
+//! Promises: versions are those of the tables at this moment (what is decided and not applied yet, the deciding code remembers by
+//! itself); a key whose version cannot be read gets one that nothing is based on, so the vote is no. Must not know: messages.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use starling_apply::Engine;
+use starling_apply::claim::ClaimKey;
+use starling_log::{Body, Hlc, Log, Place, Stamp};
+
+use super::Wound;
+use crate::cluster::quorum::message::Prepare;
+use crate::cluster::quorum::{Claim, Mode, Outcome, Version, World};
+
+pub(super) struct NodeWorld {
+    pub log: Arc<Log>,
+    pub engine: Arc<Engine>,
+    pub began: Instant,
+    pub wound: Option<Wound>,
+}
+
+/// No transaction is based on it.
+fn unreadable() -> Version {
+    Version {
+        stamp: Stamp {
+            hlc: Hlc(u64::MAX),
+            origin: 0,
+        },
+        ..Version::default()
+    }
+}
+
+impl World for NodeWorld {
+    fn now_ms(&self) -> u64 {
+        self.log.clock().now_ms()
+    }
+    fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+    fn tick(&mut self) -> Hlc {
+        self.log.clock().tick()
+    }
+    fn high_water(&self) -> Hlc {
+        self.log.high_water()
+    }
+
+    fn newest(&mut self, claims: &[Claim], out: &mut Vec<Version>) {
+        let mut keys = Vec::with_capacity(claims.len());
+        let mut known = Vec::with_capacity(claims.len());
+        for claim in claims {
+            let key = ClaimKey::decode(&claim.at);
+            known.push(key.is_some());
+            if let Some(key) = key {
+                keys.push((key, mode(claim.mode)));
+            }
+        }
+        let found = self.engine.versions(&keys).unwrap_or_else(|error| {
+            tracing::error!(%error, "versions of rows cannot be read: voting no");
+            Vec::new()
+        });
+        let mut found = found.into_iter();
+        for known in known {
+            let version = if known {
+                found.next().map_or_else(unreadable, |v| Version {
+                    stamp: v.stamp,
+                    place: v.place,
+                })
+            } else {
+                Version::default()
+            };
+            out.push(version);
+        }
+    }
+
+    // Row history is kept whole until snapshots allow dropping it.
+    fn dropped(&self) -> Stamp {
+        Stamp::default()
+    }
+    fn oldest_snapshot(&self) -> Stamp {
+        Stamp::default()
+    }
+
+    fn outcome(&self, place: Place) -> Option<Outcome> {
+        let found = self.log.read(place.origin, place.seq, 1).ok()?;
+        let entry = found.first().filter(|e| e.place == place)?;
+        Some(match entry.body {
+            Body::Void => Outcome::Void,
+            _ => Outcome::Commit,
+        })
+    }
+
+    fn wound(&mut self, prepare: &Prepare) -> Result<(), u128> {
+        let Some(wound) = &self.wound else { return Ok(()) };
+        let keys: Vec<(ClaimKey, Mode)> = prepare
+            .claims
+            .iter()
+            .filter_map(|c| Some((ClaimKey::decode(&c.at)?, c.mode)))
+            .collect();
+        wound(&keys, prepare.age).map_err(|key| key.hash128())
+    }
+}
+
+fn mode(mode: Mode) -> starling_apply::claim::Mode {
+    use starling_apply::claim::Mode as Local;
+    match mode {
+        Mode::IntentShared => Local::IntentShared,
+        Mode::IntentExclusive => Local::IntentExclusive,
+        Mode::Shared | Mode::Reference => Local::Shared,
+        Mode::Exclusive => Local::Exclusive,
+    }
+}
