@@ -21,7 +21,6 @@ const CHANGE_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Seats {
     cluster: Arc<Cluster>,
     me: Seat,
-    view: u64,
     by_voter: BTreeMap<Voter, Id>,
     silent: BTreeSet<Voter>,
     changing: Option<oneshot::Receiver<Verdict>>,
@@ -39,7 +38,6 @@ impl Seats {
         Seats {
             cluster,
             me,
-            view: u64::MAX,
             by_voter: BTreeMap::new(),
             silent: BTreeSet::new(),
             changing: None,
