@@ -368,6 +368,7 @@ impl Cluster {
     }
     pub fn gossip(&self) -> &Gossip {
         &self.gossip
+    }
     /// The door to commits between nodes.
     pub fn commit(&self) -> &Arc<commit::Commit> {
         &self.commit

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::Verdict;
 use crate::cluster::Cluster;
+use crate::cluster::gossip::Health;
 use crate::cluster::members::Id;
 use crate::cluster::quorum::{Epoch, Seat, Voter};
 
@@ -65,7 +66,10 @@ impl Seats {
         let mut changed = Vec::new();
         let mut reachable = 0;
         for voter in epoch.voters() {
-            let there = voter == self.me.voter || self.identity(voter).is_some_and(|id| connected.contains(&id));
+            let there = voter == self.me.voter
+                || self
+                    .identity(voter)
+                    .is_some_and(|id| connected.contains(&id) && self.cluster.health(id) != Health::Down);
             reachable += usize::from(there);
             let differs = if there {
                 self.silent.remove(&voter)
