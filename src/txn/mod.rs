@@ -7,6 +7,7 @@
 //! Interim rule until transactions are overlays: the first write takes the lanes of all databases (in name order, so that no two
 //! transactions wait for each other), and holds them until the end.
 
+pub mod locks;
 pub mod tables;
 
 use std::sync::Arc;

@@ -1,0 +1,400 @@
+//! The lock table of a node: rows, unique values, tables, and definitions (metadata locks), held by transactions until they end.
+//!
+//! Promises: asking never blocks (so a job on a lane may ask); waiting is fair by age of first attempt, ends by [`Interrupt`], and
+//! holds nobody up who needs other keys; an idle transaction younger than who needs its locks loses them at once. While nothing is
+//! locked a statement pays two loads of an atomic for it. Must not know: SQL, the engine, other nodes.
+//!
+//! Reading order: [`mode`] → [`core`] (who gets what) → this page (the same with threads and time) → [`view`] (for people).
+
+pub mod core;
+pub mod mode;
+pub mod view;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use starling_apply::claim::{ClaimKey, Mode};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use self::core::{Age, Answer, Core, Key, PartyId};
+use self::mode::Modes;
+
+/// Row locks that one party may hold on one table; then it locks the table.
+pub const ROWS_MAX: usize = 50_000;
+
+/// What is locked here.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LockKey {
+    Data(ClaimKey),
+    /// The definition of a table or a database: whoever uses it shares it, whoever changes it has it alone.
+    Meta(ClaimKey),
+}
+
+impl LockKey {
+    pub fn row_table(&self) -> Option<u64> {
+        match self {
+            LockKey::Data(ClaimKey::Row { table, .. }) => Some(*table),
+            _ => None,
+        }
+    }
+    pub fn definition(table: u64) -> LockKey {
+        LockKey::Meta(ClaimKey::Table { table })
+    }
+    pub fn database(db: u64) -> LockKey {
+        LockKey::Meta(ClaimKey::Schema { db })
+    }
+}
+
+impl Key for LockKey {
+    fn group(&self) -> Option<u64> {
+        self.row_table()
+    }
+    fn is_data(&self) -> bool {
+        matches!(self, LockKey::Data(_))
+    }
+}
+
+/// One thing asked for.
+pub type Wanted = (LockKey, Modes);
+
+/// How long a statement waits for one lock, and what else ends its waiting.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    pub wait: Duration,
+    pub interrupt: Arc<Interrupt>,
+}
+
+/// KILL: ends a session's waiting.
+#[derive(Debug, Default)]
+pub struct Interrupt {
+    raised: AtomicBool,
+    wake: Notify,
+}
+
+impl Interrupt {
+    pub fn raise(&self) {
+        self.raised.store(true, Ordering::Release);
+        self.wake.notify_waiters();
+    }
+    pub fn clear(&self) {
+        self.raised.store(false, Ordering::Release);
+    }
+    pub fn is_raised(&self) -> bool {
+        self.raised.load(Ordering::Acquire)
+    }
+    async fn raised(&self) {
+        let wake = self.wake.notified();
+        tokio::pin!(wake);
+        wake.as_mut().enable();
+        if !self.is_raised() {
+            wake.await;
+        }
+    }
+}
+
+/// Why a lock was not had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// An older transaction needed its locks: it is over. 1213.
+    Wounded,
+    /// 1205.
+    Timeout,
+    /// Asked not to wait. 3572.
+    Busy,
+    /// 1317.
+    Interrupted,
+}
+
+/// Who a party is, for people.
+#[derive(Clone, Copy, Debug)]
+pub struct Who {
+    pub session: u32,
+    pub since: Instant,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Transaction,
+    /// An autocommit statement, while it waits.
+    Statement,
+    /// LOCK TABLES, FLUSH TABLES WITH READ LOCK.
+    Tables,
+    /// A schema change.
+    Alter,
+    /// Another node's transaction that is prepared here.
+    Peer,
+}
+
+struct Known {
+    who: Who,
+    wake: Arc<Notify>,
+    waiting_since: Option<Instant>,
+}
+
+#[derive(Default)]
+struct State {
+    core: Core<LockKey>,
+    known: HashMap<PartyId, Known>,
+    last_wound: Option<(view::WoundSeen, Instant)>,
+    wounds: u64,
+}
+
+pub struct Locks {
+    state: Mutex<State>,
+    /// Keys of data that somebody holds: zero is all that most statements ever look at.
+    data: AtomicUsize,
+    /// Parties that have, or want, a definition for themselves.
+    alone: AtomicUsize,
+    ages: AtomicU64,
+}
+
+impl Default for Locks {
+    fn default() -> Locks {
+        Locks {
+            state: Mutex::default(),
+            data: AtomicUsize::new(0),
+            alone: AtomicUsize::new(0),
+            ages: AtomicU64::new(1),
+        }
+    }
+}
+
+/// A place in the lock table; dropped, it gives back everything.
+pub struct Party {
+    locks: Arc<Locks>,
+    id: PartyId,
+    wake: Arc<Notify>,
+    /// Counted in `Locks::alone`.
+    alone: AtomicBool,
+}
+
+impl Locks {
+    /// An age for a first attempt made now; `ms`: the node's clock.
+    pub fn age(&self, ms: u64) -> Age {
+        Age(ms, self.ages.fetch_add(1, Ordering::Relaxed))
+    }
+    pub fn join(self: &Arc<Self>, age: Age, session: u32, kind: Kind, friend: Option<&Party>) -> Party {
+        let wake = Arc::new(Notify::new());
+        let mut state = self.state.lock();
+        let id = state.core.join(age, friend.map(|f| f.id));
+        let who = Who {
+            session,
+            since: Instant::now(),
+            kind,
+        };
+        let known = Known {
+            who,
+            wake: Arc::clone(&wake),
+            waiting_since: None,
+        };
+        state.known.insert(id, known);
+        drop(state);
+        Party {
+            locks: Arc::clone(self),
+            id,
+            wake,
+            alone: AtomicBool::new(false),
+        }
+    }
+    /// Nobody holds any row, value or table.
+    #[inline]
+    pub fn no_data(&self) -> bool {
+        self.data.load(Ordering::Acquire) == 0
+    }
+    /// Nobody has, or wants, a definition for itself.
+    #[inline]
+    pub fn all_share(&self) -> bool {
+        self.alone.load(Ordering::Acquire) == 0
+    }
+    /// Could all of it be had at once, by somebody younger than everyone? Takes nothing.
+    pub fn are_free(&self, wanted: &[Wanted]) -> bool {
+        let state = self.state.lock();
+        wanted.iter().all(|(k, m)| state.core.is_free(None, k, *m))
+    }
+    /// Another node's transaction was prepared here: everybody in its way who does not commit already loses. `None`: somebody commits.
+    pub fn force(self: &Arc<Self>, age: Age, wanted: &[Wanted]) -> Option<Party> {
+        let party = self.join(age, 0, Kind::Peer, None);
+        let mut state = self.state.lock();
+        let forced = state.core.force(party.id, wanted);
+        self.after(&mut state);
+        drop(state);
+        forced.then_some(party)
+    }
+    /// What follows from a change: counters, wake-ups, what is remembered of wounds.
+    fn after(&self, state: &mut State) {
+        self.data.store(state.core.data(), Ordering::Release);
+        for wound in state.core.take_wounds() {
+            state.wounds += 1;
+            state.last_wound = view::seen(state, &wound).map(|seen| (seen, Instant::now()));
+        }
+        for id in state.core.take_woken() {
+            if let Some(known) = state.known.get_mut(&id) {
+                known.waiting_since = None;
+                known.wake.notify_one();
+            }
+        }
+    }
+}
+
+impl Party {
+    /// Never blocks. `Waiting`: it stands in the queues; [`Party::settled`] waits for the end of it. More than [`ROWS_MAX`] rows of a
+    /// table become the table.
+    pub fn request(&self, wanted: &[Wanted], wait: bool) -> Answer {
+        let mut state = self.locks.state.lock();
+        let escalated = escalate(&state.core, self.id, wanted);
+        let wanted = escalated.as_ref().map_or(wanted, |e| e.0.as_slice());
+        if wanted.iter().any(|(k, m)| matches!(k, LockKey::Meta(_)) && m.is_exclusive()) {
+            self.count_alone();
+        }
+        let answer = state.core.request(self.id, wanted, wait);
+        if answer == Answer::Granted {
+            for table in escalated.iter().flat_map(|e| &e.1) {
+                state.core.drop_group(self.id, *table);
+            }
+        }
+        if answer == Answer::Waiting
+            && let Some(known) = state.known.get_mut(&self.id)
+        {
+            known.waiting_since = Some(Instant::now());
+        }
+        self.locks.after(&mut state);
+        answer
+    }
+    fn count_alone(&self) {
+        if !self.alone.swap(true, Ordering::AcqRel) {
+            self.locks.alone.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+    /// Waits until all that was asked for is had. Giving up keeps what it holds already.
+    pub async fn settled(&self, patience: &Patience) -> Result<(), Denied> {
+        let deadline = Instant::now().checked_add(patience.wait);
+        loop {
+            {
+                let state = self.locks.state.lock();
+                if state.core.is_wounded(self.id) {
+                    return Err(Denied::Wounded);
+                }
+                if state.core.is_settled(self.id) {
+                    return Ok(());
+                }
+            }
+            let late = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            let denied = tokio::select! {
+                // One permit is kept for whoever comes late: no wake-up is lost.
+                () = self.wake.notified() => continue,
+                () = patience.interrupt.raised() => Denied::Interrupted,
+                () = late => Denied::Timeout,
+            };
+            if self.cancel() {
+                return Err(denied);
+            }
+        }
+    }
+    /// Asks and waits.
+    pub async fn take(&self, wanted: &[Wanted], patience: &Patience) -> Result<(), Denied> {
+        match self.request(wanted, true) {
+            Answer::Granted => Ok(()),
+            Answer::Wounded => Err(Denied::Wounded),
+            Answer::Refused => Err(Denied::Busy),
+            Answer::Waiting => self.settled(patience).await,
+        }
+    }
+    /// `false`: there was nothing left to wait for.
+    fn cancel(&self) -> bool {
+        let mut state = self.locks.state.lock();
+        if state.core.is_wounded(self.id) || state.core.is_settled(self.id) {
+            return false;
+        }
+        state.core.cancel(self.id);
+        if let Some(known) = state.known.get_mut(&self.id) {
+            known.waiting_since = None;
+        }
+        self.locks.after(&mut state);
+        true
+    }
+    pub fn is_wounded(&self) -> bool {
+        self.locks.state.lock().core.is_wounded(self.id)
+    }
+    /// Its commit begins: nobody may take its locks any more. `false`: somebody did.
+    pub fn make_firm(&self) -> bool {
+        self.locks.state.lock().core.make_firm(self.id)
+    }
+    pub fn make_open(&self) {
+        self.locks.state.lock().core.make_open(self.id);
+    }
+    /// Which of these could be had at once.
+    pub fn free(&self, wanted: &[Wanted]) -> Vec<bool> {
+        let state = self.locks.state.lock();
+        wanted.iter().map(|(k, m)| state.core.is_free(Some(self.id), k, *m)).collect()
+    }
+    pub fn holds(&self, key: &LockKey) -> Modes {
+        self.locks.state.lock().core.held(self.id, key)
+    }
+    pub fn age(&self) -> Age {
+        self.locks.state.lock().core.age(self.id).unwrap_or_default()
+    }
+    pub fn id(&self) -> PartyId {
+        self.id
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        let mut state = self.locks.state.lock();
+        state.core.leave(self.id);
+        state.known.remove(&self.id);
+        self.locks.after(&mut state);
+        if *self.alone.get_mut() {
+            self.locks.alone.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The same with tables in place of too many of their rows, and those tables. `None`: nothing to change.
+fn escalate(core: &Core<LockKey>, id: PartyId, wanted: &[Wanted]) -> Option<(Vec<Wanted>, Vec<u64>)> {
+    let mut rows: HashMap<u64, (usize, bool)> = HashMap::new();
+    for (key, modes) in wanted {
+        if let Some(table) = key.row_table() {
+            let (count, exclusive) = rows.entry(table).or_insert((0, false));
+            *count += 1;
+            *exclusive |= modes.is_exclusive();
+        }
+    }
+    let whole = |table: u64| LockKey::Data(ClaimKey::Table { table });
+    let full: HashMap<u64, bool> = rows
+        .into_iter()
+        .filter_map(|(table, (new, exclusive))| {
+            let held = core.held(id, &whole(table));
+            let enough = held.covers(Modes::from(if exclusive { Mode::Exclusive } else { Mode::Shared }));
+            (enough || core.count(id, table) + new > ROWS_MAX).then_some((table, exclusive))
+        })
+        .collect();
+    if full.is_empty() {
+        return None;
+    }
+    let kept = wanted.iter().filter(|(k, _)| k.row_table().is_none_or(|t| !full.contains_key(&t)));
+    let mut out: Vec<Wanted> = kept.cloned().collect();
+    for (table, exclusive) in &full {
+        let exclusive = *exclusive || core.group_modes(id, *table).is_exclusive();
+        out.push((whole(*table), Modes::from(if exclusive { Mode::Exclusive } else { Mode::Shared })));
+    }
+    Some((out, full.into_keys().collect()))
+}
+
+/// A claim as a lock.
+pub fn wanted(claim: &starling_apply::claim::Claim) -> Wanted {
+    (LockKey::Data(claim.key.clone()), Modes::from(claim.mode))
+}
+
+#[cfg(test)]
+mod tests;

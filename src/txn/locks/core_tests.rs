@@ -1,0 +1,205 @@
+use proptest::prelude::*;
+use starling_apply::claim::Mode;
+
+use super::*;
+
+impl Key for u8 {
+    fn group(&self) -> Option<u64> {
+        (*self >= 10).then_some(u64::from(*self) / 10)
+    }
+    fn is_data(&self) -> bool {
+        *self < 200
+    }
+}
+
+const S: Mode = Mode::Shared;
+const X: Mode = Mode::Exclusive;
+const IS: Mode = Mode::IntentShared;
+const IX: Mode = Mode::IntentExclusive;
+
+fn want(list: &[(u8, Mode)]) -> Vec<(u8, Modes)> {
+    list.iter().map(|(k, m)| (*k, Modes::from(*m))).collect()
+}
+
+fn three() -> (Core<u8>, [PartyId; 3]) {
+    let mut core = Core::default();
+    let ids = [1, 2, 3].map(|n| core.join(Age(n, 0), None));
+    (core, ids)
+}
+
+#[test]
+fn the_younger_waits_and_the_older_wounds() {
+    let (mut core, [old, _, young]) = three();
+    assert_eq!(core.request(old, &want(&[(1, X)]), true), Answer::Granted);
+    assert_eq!(core.request(young, &want(&[(2, X), (1, X)]), true), Answer::Waiting);
+    core.check();
+    assert_eq!(core.request(old, &want(&[(2, S)]), true), Answer::Granted);
+    core.check();
+    assert!(core.is_wounded(young) && core.is_settled(young));
+    assert_eq!(core.take_woken(), [young]);
+    assert_eq!(core.take_wounds().len(), 1);
+    assert_eq!(core.request(young, &want(&[(9, X)]), true), Answer::Wounded);
+    core.leave(old);
+    core.leave(young);
+    assert_eq!(core.data(), 0);
+}
+
+#[test]
+fn who_commits_is_waited_for() {
+    let (mut core, [old, _, young]) = three();
+    assert_eq!(core.request(young, &want(&[(1, X)]), true), Answer::Granted);
+    assert!(core.make_firm(young));
+    assert_eq!(core.request(old, &want(&[(1, X)]), true), Answer::Waiting);
+    assert!(!core.is_wounded(young));
+    core.leave(young);
+    assert!(core.is_settled(old));
+    assert_eq!(core.take_woken(), [old]);
+    assert_eq!(core.held(old, &1), Modes::from(X));
+}
+
+#[test]
+fn two_that_share_and_both_want_more_do_not_stand_still() {
+    let (mut core, [old, middle, young]) = three();
+    for id in [old, young] {
+        assert_eq!(core.request(id, &want(&[(1, S)]), true), Answer::Granted);
+    }
+    assert_eq!(core.request(young, &want(&[(1, X)]), true), Answer::Waiting);
+    assert_eq!(core.request(middle, &want(&[(1, S)]), true), Answer::Granted, "older than the waiter");
+    assert_eq!(core.request(old, &want(&[(1, X)]), true), Answer::Granted);
+    assert!(core.is_wounded(young) && core.is_wounded(middle));
+    core.check();
+}
+
+#[test]
+fn readers_do_not_overtake_an_older_writer() {
+    let (mut core, [first, writer, late]) = three();
+    assert_eq!(core.request(first, &want(&[(1, S)]), true), Answer::Granted);
+    assert_eq!(core.request(writer, &want(&[(1, X)]), true), Answer::Waiting);
+    assert_eq!(core.request(late, &want(&[(1, S)]), true), Answer::Waiting);
+    assert!(!core.is_free(None, &1, Modes::from(S)), "nor does a statement that only looks");
+    core.leave(first);
+    assert_eq!(core.take_woken(), [writer]);
+    core.leave(writer);
+    assert_eq!(core.take_woken(), [late]);
+}
+
+#[test]
+fn a_refusal_takes_nothing_and_hurts_nobody() {
+    let (mut core, [old, _, young]) = three();
+    assert_eq!(core.request(young, &want(&[(1, X)]), true), Answer::Granted);
+    assert_eq!(core.request(old, &want(&[(2, X), (1, X)]), false), Answer::Refused);
+    assert!(!core.is_wounded(young));
+    assert_eq!(core.held(old, &2), Modes::NONE);
+}
+
+#[test]
+fn a_cancelled_wait_lets_others_pass() {
+    let (mut core, [first, writer, late]) = three();
+    core.request(first, &want(&[(1, S)]), true);
+    core.request(writer, &want(&[(1, X)]), true);
+    core.request(late, &want(&[(1, S)]), true);
+    core.cancel(writer);
+    core.check();
+    assert_eq!(core.take_woken(), [late]);
+    assert_eq!(core.request(writer, &want(&[(2, X)]), true), Answer::Granted);
+}
+
+#[test]
+fn friends_do_not_hinder_each_other() {
+    let mut core: Core<u8> = Core::default();
+    let tables = core.join(Age(5, 0), None);
+    core.request(tables, &want(&[(1, X)]), true);
+    assert!(core.make_firm(tables));
+    let own = core.join(Age(0, 0), Some(tables));
+    let other = core.join(Age(1, 0), None);
+    assert_eq!(core.request(other, &want(&[(1, X)]), true), Answer::Waiting);
+    assert_eq!(core.request(own, &want(&[(1, IX)]), true), Answer::Granted);
+    core.check();
+}
+
+#[test]
+fn groups_are_counted_and_given_back() {
+    let (mut core, [one, two, _]) = three();
+    core.request(one, &want(&[(10, X), (11, X), (20, X)]), true);
+    assert_eq!((core.count(one, 1), core.count(one, 2)), (2, 1));
+    assert_eq!(core.request(two, &want(&[(11, S)]), true), Answer::Waiting);
+    core.drop_group(one, 1);
+    core.check();
+    assert_eq!(core.take_woken(), [two]);
+    assert_eq!((core.count(one, 1), core.count(one, 2)), (0, 1));
+}
+
+#[test]
+fn a_peer_s_prepared_transaction_goes_first() {
+    let (mut core, [old, firm, peer]) = three();
+    core.request(old, &want(&[(1, X)]), true);
+    assert!(core.force(peer, &want(&[(1, X), (2, X)])));
+    assert!(core.is_wounded(old));
+    assert!(!core.force(firm, &want(&[(2, S)])), "it is firm");
+    core.check();
+}
+
+/// One random transaction: batches of locks, one after another.
+type Script = Vec<Vec<(u8, u8)>>;
+
+fn mode(n: u8) -> Mode {
+    [IS, IX, S, X][usize::from(n % 4)]
+}
+
+/// Runs scripts step by step in the order that `turns` gives; wounded ones start again at their age. Returns the steps it took.
+fn play(scripts: &[Script], turns: &[usize]) -> usize {
+    let mut core: Core<u8> = Core::default();
+    let mut ids: Vec<Option<PartyId>> = vec![None; scripts.len()];
+    let mut at = vec![0; scripts.len()];
+    let mut done = vec![false; scripts.len()];
+    let limit = 200 * scripts.len() * (1 + scripts.iter().map(Vec::len).sum::<usize>());
+    for step in 0..limit {
+        let open: Vec<usize> = (0..scripts.len()).filter(|i| !done[*i]).collect();
+        if open.is_empty() {
+            return step;
+        }
+        let i = open[turns.get(step % turns.len().max(1)).copied().unwrap_or(step) % open.len()];
+        let id = *ids[i].get_or_insert_with(|| core.join(Age(i as u64, 0), None));
+        if core.is_wounded(id) {
+            core.leave(id);
+            (ids[i], at[i]) = (None, 0);
+        } else if core.is_settled(id) {
+            if let Some(batch) = scripts[i].get(at[i]) {
+                let wanted: Vec<_> = batch.iter().map(|(k, m)| (*k, Modes::from(mode(*m)))).collect();
+                core.request(id, &wanted, true);
+                at[i] += 1;
+            } else if step % 2 == 0 {
+                assert!(core.make_firm(id));
+            } else {
+                core.leave(id);
+                done[i] = true;
+            }
+        }
+        core.check();
+    }
+    panic!("they never finish");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    #[test]
+    fn every_schedule_ends(
+        scripts in prop::collection::vec(prop::collection::vec(prop::collection::vec((0_u8..6, 0_u8..4), 1..4), 0..5), 1..7),
+        turns in prop::collection::vec(0_usize..100, 1..60),
+    ) {
+        play(&scripts, &turns);
+    }
+}
+
+/// The oldest of all is never wounded, whatever the others do: it gets through.
+#[test]
+fn the_oldest_always_gets_through() {
+    let (mut core, [old, middle, young]) = three();
+    core.request(young, &want(&[(1, X), (2, X), (3, X)]), true);
+    core.request(middle, &want(&[(1, S), (4, X)]), true);
+    for key in 1..6 {
+        assert_eq!(core.request(old, &want(&[(key, X)]), true), Answer::Granted);
+        core.check();
+    }
+    assert!(!core.is_wounded(old));
+}

@@ -1,0 +1,150 @@
+use starling_apply::layout::Key as RowKey;
+
+use super::*;
+
+fn row(n: i64, mode: Mode) -> Wanted {
+    let key = ClaimKey::Row {
+        table: 7,
+        key: RowKey::Int(n),
+    };
+    (LockKey::Data(key), Modes::from(mode))
+}
+
+fn patience(ms: u64) -> Patience {
+    Patience {
+        wait: Duration::from_millis(ms),
+        interrupt: Arc::default(),
+    }
+}
+
+fn two() -> (Arc<Locks>, Party, Party) {
+    let locks = Arc::new(Locks::default());
+    let old = locks.join(locks.age(1), 1, Kind::Transaction, None);
+    let young = locks.join(locks.age(1), 2, Kind::Transaction, None);
+    (locks, old, young)
+}
+
+#[tokio::test]
+async fn a_release_ends_the_waiting() {
+    let (locks, old, young) = two();
+    old.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+    assert!(!locks.no_data());
+    assert!(!locks.are_free(&[row(1, Mode::Shared)]) && locks.are_free(&[row(2, Mode::Exclusive)]));
+    assert_eq!(young.take(&[row(1, Mode::Shared)], &patience(5)).await, Err(Denied::Timeout));
+    let waiting = tokio::spawn(async move {
+        let taken = young.take(&[row(1, Mode::Shared)], &patience(60_000)).await;
+        (young, taken)
+    });
+    while locks.waits_for(2).is_none() {
+        tokio::task::yield_now().await;
+    }
+    drop(old);
+    let (young, taken) = waiting.await.unwrap();
+    assert_eq!(taken, Ok(()));
+    drop(young);
+    assert!(locks.no_data());
+}
+
+#[tokio::test]
+async fn kill_ends_the_waiting_and_keeps_the_rest() {
+    let (locks, old, young) = two();
+    old.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+    young.take(&[row(2, Mode::Exclusive)], &patience(1)).await.unwrap();
+    let patience = patience(60_000);
+    let interrupt = patience.interrupt.clone();
+    let waiting = tokio::spawn(async move {
+        let taken = young.take(&[row(1, Mode::Exclusive)], &patience).await;
+        (young, taken)
+    });
+    while locks.waits_for(2).is_none() {
+        tokio::task::yield_now().await;
+    }
+    interrupt.raise();
+    let (young, taken) = waiting.await.unwrap();
+    assert_eq!(taken, Err(Denied::Interrupted));
+    assert!(!young.is_wounded());
+    assert_eq!(young.holds(&row(2, Mode::Shared).0), Modes::from(Mode::Exclusive));
+}
+
+#[tokio::test]
+async fn the_wounded_hear_of_it() {
+    let (locks, old, young) = two();
+    young.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+    old.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+    assert!(young.is_wounded() && !young.make_firm());
+    assert_eq!(young.take(&[row(2, Mode::Shared)], &patience(1)).await, Err(Denied::Wounded));
+    let (count, last) = locks.wounds();
+    assert_eq!((count, last.map(|(w, _)| (w.victim.session, w.by.session))), (1, Some((2, 1))));
+}
+
+#[tokio::test]
+async fn many_rows_become_the_table() {
+    let (locks, old, young) = two();
+    let all: Vec<Wanted> = (0..ROWS_MAX as i64).map(|n| row(n, Mode::Exclusive)).collect();
+    old.take(&all, &patience(1)).await.unwrap();
+    let table = LockKey::Data(ClaimKey::Table { table: 7 });
+    assert_eq!(old.holds(&table), Modes::NONE);
+    old.take(&[row(-1, Mode::Shared)], &patience(1)).await.unwrap();
+    assert_eq!(old.holds(&table), Modes::from(Mode::Exclusive), "some of its rows were");
+    assert_eq!(locks.view()[0].locks.len(), 1);
+    let intent = [(table, Modes::from(Mode::IntentExclusive)), row(-5, Mode::Exclusive)];
+    assert_eq!(young.take(&intent, &patience(1)).await, Err(Denied::Timeout));
+    old.take(&[row(-2, Mode::Exclusive)], &patience(1)).await.unwrap();
+    assert_eq!(locks.view()[0].locks.len(), 1, "it is covered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_that_want_the_same_take_turns() {
+    let locks = Arc::new(Locks::default());
+    let counter = Arc::new(Mutex::new((0_u64, false)));
+    let one = |who: u32| {
+        let (locks, counter) = (locks.clone(), counter.clone());
+        async move {
+            for _ in 0..200 {
+                let age = locks.age(0);
+                loop {
+                    let party = locks.join(age, who, Kind::Transaction, None);
+                    let keys = [row(i64::from(who % 2), Mode::Exclusive), row(i64::from(1 - who % 2), Mode::Exclusive)];
+                    let first = party.take(&keys[..1], &patience(60_000)).await;
+                    let second = match first {
+                        Ok(()) => party.take(&keys[1..], &patience(60_000)).await,
+                        denied => denied,
+                    };
+                    match second {
+                        Ok(()) if party.make_firm() => {}
+                        Ok(()) | Err(Denied::Wounded) => continue,
+                        Err(other) => panic!("{other:?}"),
+                    }
+                    assert!(!std::mem::replace(&mut counter.lock().1, true), "two at once");
+                    tokio::task::yield_now().await;
+                    let mut inside = counter.lock();
+                    inside.0 += 1;
+                    inside.1 = false;
+                    break;
+                }
+            }
+        }
+    };
+    let all: Vec<_> = (0..8).map(|n| tokio::spawn(one(n))).collect();
+    for task in all {
+        task.await.unwrap();
+    }
+    assert_eq!(counter.lock().0, 1600);
+    assert!(locks.no_data() && locks.view().is_empty());
+}
+
+#[tokio::test]
+async fn changing_a_definition_is_seen_by_all() {
+    let (locks, old, young) = two();
+    let definition = LockKey::definition(7);
+    old.take(&[(definition.clone(), Modes::from(Mode::Shared))], &patience(1)).await.unwrap();
+    assert!(locks.all_share());
+    young.make_open();
+    assert_eq!(
+        young.request(&[(definition, Modes::from(Mode::Exclusive))], true),
+        Answer::Waiting
+    );
+    assert!(!locks.all_share());
+    drop(young);
+    assert!(locks.all_share());
+}
