@@ -152,7 +152,12 @@ impl<K: Key> Core<K> {
         for (key, modes) in wanted {
             self.ask(id, key, *modes);
         }
-        if self.is_settled(id) { Answer::Granted } else { Answer::Waiting }
+        if !self.is_settled(id) {
+            return Answer::Waiting;
+        }
+        // It needs no waking: it has its answer.
+        self.woken.retain(|w| *w != id);
+        Answer::Granted
     }
     /// Is there nothing left that it waits for (granted, or wounded)?
     pub fn is_settled(&self, id: PartyId) -> bool {
@@ -286,13 +291,17 @@ impl<K: Key> Core<K> {
             return;
         }
         let Some(age) = self.age(id) else { return };
+        // In the queue before others lose their locks: what they give back is not for the younger ones behind.
+        self.enqueue(id, age, key, modes);
         for other in self.in_the_way(id, key, modes) {
-            let younger = self.parties.get(&other).is_some_and(|p| p.standing == Standing::Open && p.age > age);
+            let younger = self
+                .parties
+                .get(&other)
+                .is_some_and(|p| p.standing == Standing::Open && p.age > age);
             if younger {
                 self.wound(other, id, key);
             }
         }
-        self.enqueue(id, age, key, modes);
         self.advance(key);
     }
     fn enqueue(&mut self, id: PartyId, age: Age, key: &K, modes: Modes) {

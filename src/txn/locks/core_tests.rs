@@ -64,7 +64,11 @@ fn two_that_share_and_both_want_more_do_not_stand_still() {
         assert_eq!(core.request(id, &want(&[(1, S)]), true), Answer::Granted);
     }
     assert_eq!(core.request(young, &want(&[(1, X)]), true), Answer::Waiting);
-    assert_eq!(core.request(middle, &want(&[(1, S)]), true), Answer::Granted, "older than the waiter");
+    assert_eq!(
+        core.request(middle, &want(&[(1, S)]), true),
+        Answer::Granted,
+        "older than the waiter"
+    );
     assert_eq!(core.request(old, &want(&[(1, X)]), true), Answer::Granted);
     assert!(core.is_wounded(young) && core.is_wounded(middle));
     core.check();
@@ -152,12 +156,15 @@ fn play(scripts: &[Script], turns: &[usize]) -> usize {
     let mut ids: Vec<Option<PartyId>> = vec![None; scripts.len()];
     let mut at = vec![0; scripts.len()];
     let mut done = vec![false; scripts.len()];
+    let mut firm = vec![false; scripts.len()];
     let limit = 200 * scripts.len() * (1 + scripts.iter().map(Vec::len).sum::<usize>());
     for step in 0..limit {
-        let open: Vec<usize> = (0..scripts.len()).filter(|i| !done[*i]).collect();
-        if open.is_empty() {
+        if done.iter().all(|d| *d) {
             return step;
         }
+        let can_run = |i: &usize| !done[*i] && ids[*i].is_none_or(|id| core.is_settled(id));
+        let open: Vec<usize> = (0..scripts.len()).filter(can_run).collect();
+        assert!(!open.is_empty(), "all wait");
         let i = open[turns.get(step % turns.len().max(1)).copied().unwrap_or(step) % open.len()];
         let id = *ids[i].get_or_insert_with(|| core.join(Age(i as u64, 0), None));
         if core.is_wounded(id) {
@@ -168,8 +175,9 @@ fn play(scripts: &[Script], turns: &[usize]) -> usize {
                 let wanted: Vec<_> = batch.iter().map(|(k, m)| (*k, Modes::from(mode(*m)))).collect();
                 core.request(id, &wanted, true);
                 at[i] += 1;
-            } else if step % 2 == 0 {
-                assert!(core.make_firm(id));
+            } else if !firm[i] {
+                firm[i] = core.make_firm(id);
+                assert!(firm[i]);
             } else {
                 core.leave(id);
                 done[i] = true;

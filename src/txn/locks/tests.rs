@@ -104,7 +104,10 @@ async fn threads_that_want_the_same_take_turns() {
                 let age = locks.age(0);
                 loop {
                     let party = locks.join(age, who, Kind::Transaction, None);
-                    let keys = [row(i64::from(who % 2), Mode::Exclusive), row(i64::from(1 - who % 2), Mode::Exclusive)];
+                    let keys = [
+                        row(i64::from(who % 2), Mode::Exclusive),
+                        row(i64::from(1 - who % 2), Mode::Exclusive),
+                    ];
                     let first = party.take(&keys[..1], &patience(60_000)).await;
                     let second = match first {
                         Ok(()) => party.take(&keys[1..], &patience(60_000)).await,
@@ -137,13 +140,12 @@ async fn threads_that_want_the_same_take_turns() {
 async fn changing_a_definition_is_seen_by_all() {
     let (locks, old, young) = two();
     let definition = LockKey::definition(7);
-    old.take(&[(definition.clone(), Modes::from(Mode::Shared))], &patience(1)).await.unwrap();
+    old.take(&[(definition.clone(), Modes::from(Mode::Shared))], &patience(1))
+        .await
+        .unwrap();
     assert!(locks.all_share());
     young.make_open();
-    assert_eq!(
-        young.request(&[(definition, Modes::from(Mode::Exclusive))], true),
-        Answer::Waiting
-    );
+    assert_eq!(young.request(&[(definition, Modes::from(Mode::Exclusive))], true), Answer::Waiting);
     assert!(!locks.all_share());
     drop(young);
     assert!(locks.all_share());

@@ -62,7 +62,10 @@ impl Locks {
     /// Is the session waiting, and for what?
     pub fn waits_for(&self, session: u32) -> Option<LockKey> {
         let state = self.state.lock();
-        let waiting = state.known.iter().find(|(_, k)| k.who.session == session && k.waiting_since.is_some())?;
+        let waiting = state
+            .known
+            .iter()
+            .find(|(_, k)| k.who.session == session && k.waiting_since.is_some())?;
         let all = state.core.of(*waiting.0);
         all.into_iter().find(|(_, _, granted)| !granted).map(|(k, _, _)| k.clone())
     }
