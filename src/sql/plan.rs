@@ -8,12 +8,13 @@ mod cache;
 
 use std::sync::Arc;
 
+use starling_apply::Table;
 use starling_log::Value;
 
 use super::result::ResultColumn;
 use super::types::Ty;
 
-pub use cache::{Key, PlanCache};
+pub use cache::{Key, PlanCache, Sight};
 
 /// Where a lowered statement's parameter (`?1` … in order of this list) comes from at run time.
 #[derive(Clone, Debug, PartialEq)]
@@ -81,6 +82,8 @@ pub struct Lowered {
     pub args: Vec<Arg>,
     /// Lower-case names of databases (schema names of SQLite) it reads, `information_schema` and the like included.
     pub dbs: Vec<String>,
+    /// The base tables it reads (not the system's).
+    pub tables: Vec<Arc<Table>>,
 }
 
 /// A SELECT ready to run.
@@ -92,4 +95,30 @@ pub struct SelectPlan {
     pub short: bool,
     /// It waits (SLEEP and the like): never on the connection's thread.
     pub waits: bool,
+    /// FOR UPDATE, FOR SHARE, or any read of a SERIALIZABLE transaction: what it locks.
+    pub locking: Option<Locks>,
+}
+
+/// What a SELECT locks, where it locks anything (in an open transaction).
+#[derive(Clone, Debug)]
+pub struct Locks {
+    pub tables: Vec<LockedTable>,
+    /// NOWAIT
+    pub at_once: bool,
+    /// SERIALIZABLE: what is not there must stay away too, so tables are locked whole, unless the read is of one row by its key, which
+    /// is there.
+    pub phantoms: bool,
+    pub point: bool,
+    /// SKIP LOCKED: rows that others hold are left out.
+    pub skip: bool,
+    /// SKIP LOCKED counts what is left: arguments that hold LIMIT's count and its offset. SQLite's own limit is lifted.
+    pub limit: Option<(usize, Option<usize>)>,
+}
+
+#[derive(Clone, Debug)]
+pub struct LockedTable {
+    pub table: Arc<Table>,
+    pub exclusive: bool,
+    /// Where its key stands, behind the columns of the result (NULL: no row of it). `None`: the whole table is locked.
+    pub keys: Option<std::ops::Range<usize>>,
 }

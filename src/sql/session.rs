@@ -27,9 +27,10 @@ use super::fingerprint::{self, RawLiteral};
 use super::func::context::{Level, Warning};
 use super::lex::LexMode;
 use super::parse;
-use super::plan::Key;
+use super::plan::{Key, Sight};
 use super::result::{Param, PreparedInfo, ResultColumn, Sink, Status};
 use super::stmt;
+use super::stmt::origin::Origin;
 use super::types::Ty;
 use super::vars::{self, SessionVars, Settings};
 use crate::txn::Transaction;
@@ -110,7 +111,6 @@ pub struct Inputs<'a> {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.server.tables.release(self.entry.id);
         self.server.registry.remove(self.entry.id);
     }
 }
@@ -122,7 +122,7 @@ impl Session {
         let mut vars = SessionVars::new(server.globals.clone());
         charset::from_handshake(&mut vars, collation);
         let entry = server.registry.add(id, &identity.user, &identity.host);
-        let transaction = Transaction::new(server.engine.clone());
+        let transaction = Transaction::new(server.transactions.clone(), id, entry.interrupt.clone());
         let collation = Arc::from(vars.settings().collation.as_str());
         Session {
             server,
@@ -173,11 +173,12 @@ impl Session {
                 params: &[],
             };
             if let Some(plan) = self.server.plans.get(&key, |slot| raws.get(slot as usize).map(|r| r.bytes)) {
-                return stmt::run_plan(self, &plan, &inputs, sink, false).await;
+                let origin = Origin::cached(text, key, &raws);
+                return stmt::run_plan(self, &plan, &origin, &inputs, sink, false).await;
             }
             let (parsed, rest) = parse::parse_first(text, mode)?;
             self.refuse_rest(text, rest)?;
-            return stmt::run_parsed(self, text, &parsed, Some((key, &raws)), &inputs, sink, false).await;
+            return stmt::run_parsed(self, text, &parsed, Some((key, raws.as_slice())), &inputs, sink, false).await;
         }
         let mut at = 0;
         loop {
@@ -219,11 +220,12 @@ impl Session {
             mode: self.settings().mode,
             collation: self.collation.clone(),
             catalog: self.server.engine.catalog().version,
+            sight: Sight::default(),
         }
     }
 
     fn begin_statement(&mut self, text: &[u8]) {
-        self.entry.interrupted.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.entry.interrupt.clear();
         // What SHOW PROCESSLIST shows of a long text.
         const SHOWN: usize = 1024;
         let shown: Arc<[u8]> = Arc::from(&text[..text.len().min(SHOWN)]);
@@ -233,6 +235,7 @@ impl Session {
         });
     }
     fn end_statement(&mut self, error: Option<&SqlError>) {
+        self.transaction.rest();
         self.entry.update(|s| {
             s.statement = None;
             s.since = Instant::now();
@@ -303,8 +306,8 @@ impl Session {
     }
     /// COM_RESET_CONNECTION: rolls back, forgets variables and prepared statements; also the first half of COM_CHANGE_USER.
     pub async fn reset(&mut self) {
-        self.transaction.rollback().await;
-        self.server.tables.release(self.entry.id);
+        self.transaction.rollback();
+        self.transaction.unlock_tables();
         self.vars = SessionVars::new(self.server.globals.clone());
         self.refresh();
         self.user_vars.clear();

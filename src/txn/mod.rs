@@ -1,21 +1,44 @@
-//! What a session's transaction holds: nothing, a pinned snapshot, or its lanes.
+//! What a session's transaction holds: its changes so far (an overlay), its locks, and what it reads on.
 //!
-//! Promises: outside a transaction every statement is one of its own; inside, reads see one snapshot (REPEATABLE READ) until the
-//! first write, which takes the lanes: from then on the transaction sees its own writes and nobody else writes beside it. Dropped
-//! means rolled back. Must not know: SQL text, MySQL's errors.
+//! Promises: an open transaction that does nothing holds no lane, only entries in the lock table; a statement that fails undoes
+//! itself alone; inside, reads see one snapshot (REPEATABLE READ) and the transaction's own changes; a transaction that lost its
+//! locks to an older one hears of it at its next statement and is over. Dropped means rolled back. Must not know: SQL text, MySQL's
+//! errors.
 //!
-//! Interim rule until transactions are overlays: the first write takes the lanes of all databases (in name order, so that no two
-//! transactions wait for each other), and holds them until the end.
+//! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit) → this page
+//! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes); [`tables`] is LOCK TABLES.
 
+pub mod alone;
+pub mod claims;
+pub mod commit;
+pub mod decide;
+pub mod failed;
 pub mod locks;
+pub mod shared;
+pub mod statement;
 pub mod tables;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use starling_apply::Engine;
-use starling_apply::engine::{ApplyError, Committed, WriteError};
-use starling_apply::lane::{Interactive, Job};
-use starling_apply::readers::Reader;
+use parking_lot::Mutex;
+use starling_apply::claim::{Claim, ClaimKey, Mode};
+use starling_apply::engine::{ApplyError, Committed};
+use starling_apply::overlay::{Overlay, OverlayMark};
+use starling_apply::readers::{Reader, Resting};
+use starling_apply::{Catalog, Table};
+
+pub use decide::Level;
+pub use failed::Failed;
+pub use shared::{Home, Shared};
+pub use statement::{Asked, Call, Work};
+
+use claims::Claims;
+use commit::Finished;
+use locks::core::{Age, PartyId};
+use locks::{Denied, Interrupt, Kind, Party};
+use statement::Inner;
+use tables::Locked;
 
 /// How a transaction was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,36 +46,63 @@ pub struct Options {
     pub read_only: bool,
     /// Reads see the newest state, statement by statement (READ COMMITTED).
     pub newest: bool,
-    /// Reads lock what they read (SERIALIZABLE): the first one takes the lanes.
+    /// Reads lock what they read (SERIALIZABLE).
     pub serializable: bool,
+    /// A row that was changed since the snapshot is not changed on top of that (`innodb_snapshot_isolation`).
+    pub strict: bool,
+    pub level: Level,
 }
 
 struct Open {
     options: Options,
-    snapshot: Option<Reader>,
-    lanes: Option<Interactive>,
-    /// Savepoints made before the first write: nothing to roll back to but their names.
-    early: Vec<String>,
+    age: Age,
+    /// Made when it first locks anything.
+    party: Option<Arc<Party>>,
+    overlay: Overlay,
+    claims: Claims,
+    /// Tables whose definitions it holds.
+    used: Vec<u64>,
+    reader: Option<Reader>,
+    /// The reader between statements, when it may be ended.
+    resting: Option<Resting>,
+    /// The catalog of the snapshot.
+    pinned: Option<Arc<Catalog>>,
+    savepoints: Vec<(String, OverlayMark)>,
 }
 
 pub struct Transaction {
-    engine: Arc<Engine>,
+    home: Home,
     open: Option<Open>,
+    locked: Option<Locked>,
+    /// The age of one that lost its locks, for the one that tries again.
+    again: Option<Age>,
 }
 
 /// Where a read runs.
 pub enum Source<'a> {
     /// A reader of its own, back to the pool afterwards.
     Pooled(Reader),
-    /// The transaction's snapshot.
-    Pinned(&'a Reader),
-    /// The transaction's own connection: it wrote.
-    Own(&'a mut Interactive),
+    /// The transaction's.
+    Held(&'a Reader),
 }
 
+/// Definitions shared for the length of one statement.
+pub struct Using(Option<Party>);
+
 impl Transaction {
-    pub fn new(engine: Arc<Engine>) -> Transaction {
-        Transaction { engine, open: None }
+    pub fn new(shared: Arc<Shared>, session: u32, interrupt: Arc<Interrupt>) -> Transaction {
+        let home = Home {
+            shared,
+            session,
+            interrupt,
+            tables: None,
+        };
+        Transaction {
+            home,
+            open: None,
+            locked: None,
+            again: None,
+        }
     }
     pub fn is_open(&self) -> bool {
         self.open.is_some()
@@ -64,139 +114,284 @@ impl Transaction {
     pub fn is_read_only(&self) -> bool {
         self.open.as_ref().is_some_and(|o| o.options.read_only)
     }
-    /// Is a read to take the lanes before it runs?
+    /// Do plain reads lock what they read?
     pub fn locks_reads(&self) -> bool {
-        self.open.as_ref().is_some_and(|o| o.options.serializable && o.lanes.is_none())
+        self.open.as_ref().is_some_and(|o| o.options.serializable)
     }
+    /// Has it changed any table? (A cheap question.)
     pub fn has_written(&self) -> bool {
-        self.open.as_ref().is_some_and(|o| o.lanes.is_some())
+        self.open.as_ref().is_some_and(|o| !o.overlay.is_empty())
+    }
+    /// Has it changed this one?
+    pub fn has_changed(&self, table: u64) -> bool {
+        self.open.as_ref().is_some_and(|o| o.overlay.touches(table))
+    }
+    /// Its place in the lock table.
+    pub fn party(&self) -> Option<PartyId> {
+        self.open.as_ref().and_then(|o| o.party.as_ref()).map(|p| p.id())
     }
     /// Opens one; an open one must have been ended before.
     pub fn begin(&mut self, options: Options) {
+        let age = self.again.take().unwrap_or_else(|| self.home.shared.age());
         self.open = Some(Open {
             options,
-            snapshot: None,
-            lanes: None,
-            early: Vec::new(),
+            age,
+            party: None,
+            overlay: Overlay::new(),
+            claims: Claims::default(),
+            used: Vec::new(),
+            reader: None,
+            resting: None,
+            pinned: None,
+            savepoints: Vec::new(),
         });
     }
     /// Pins the snapshot now (START TRANSACTION WITH CONSISTENT SNAPSHOT).
     pub fn pin(&mut self) -> Result<(), ApplyError> {
-        if let Some(open) = &mut self.open
-            && open.snapshot.is_none()
-        {
-            open.snapshot = Some(self.engine.snapshot()?);
-        }
-        Ok(())
-    }
-    /// Where a read of `dbs` runs.
-    pub fn source(&mut self, dbs: &[&str]) -> Result<Source<'_>, ApplyError> {
-        let Some(open) = &mut self.open else {
-            return Ok(Source::Pooled(self.engine.reader(dbs)?));
-        };
-        if let Some(lanes) = &mut open.lanes {
-            return Ok(Source::Own(lanes));
-        }
-        if open.options.newest {
-            return Ok(Source::Pooled(self.engine.reader(dbs)?));
-        }
-        let reader = match open.snapshot.take() {
-            Some(reader) => reader,
-            None => self.engine.snapshot()?,
-        };
-        Ok(Source::Pinned(open.snapshot.insert(reader)))
-    }
-    /// Takes the lanes, so that what is read from now on cannot change (FOR UPDATE) and writes may follow.
-    pub async fn lock(&mut self, wait_ms: u64) -> Result<(), WriteError<()>> {
+        let engine = Arc::clone(&self.home.shared.engine);
         let Some(open) = &mut self.open else { return Ok(()) };
-        if open.lanes.is_none() {
-            let dbs: Vec<String> = self.engine.catalog().databases.keys().cloned().collect();
-            let mut lanes = self.engine.begin(&dbs, wait_ms).await?;
-            for name in open.early.drain(..) {
-                lanes.savepoint(&name).await?;
+        open.wake()?;
+        while open.reader.is_none() {
+            let before = engine.catalog();
+            let reader = engine.snapshot()?;
+            // A schema change in between: the snapshot might show what the catalog does not know yet.
+            if Arc::ptr_eq(&before, &engine.catalog()) {
+                open.pinned = Some(before);
+                open.reader = Some(reader);
             }
-            // From here on the transaction reads on its own connection.
-            open.snapshot = None;
-            open.lanes = Some(lanes);
         }
         Ok(())
     }
-    /// Runs a writing job: as a transaction of its own, or inside the open one (where an error undoes the job alone).
-    pub async fn write<T, E>(&mut self, db: &str, wait_ms: u64, job: Job<T, E>) -> Result<T, WriteError<E>>
+
+    /// Before a statement runs: nobody changes the definitions of the tables it uses while it does, or while the transaction is
+    /// open. Waits for who is at that already.
+    pub async fn using(&mut self, tables: &[Arc<Table>], wait: Duration) -> Result<Using, Failed<()>> {
+        self.check_wounded()?;
+        let patience = self.home.patience(wait);
+        let Some(open) = &mut self.open else {
+            if self.home.shared.locks.all_share() && self.home.tables.is_none() || tables.is_empty() {
+                return Ok(Using(None));
+            }
+            let party = self.home.join(self.home.shared.age(), Kind::Statement);
+            party.take(&statement::definitions(tables.iter()), &patience).await?;
+            return Ok(Using(Some(party)));
+        };
+        let new: Vec<&Arc<Table>> = tables.iter().filter(|t| !open.used.contains(&t.id)).collect();
+        if !new.is_empty() {
+            let wanted = statement::definitions(new.iter().copied());
+            let party = open.party(&self.home);
+            let taken = party.take(&wanted, &patience).await;
+            if taken == Err(Denied::Wounded) {
+                return Err(self.lose(Failed::Denied(Denied::Wounded)));
+            }
+            taken?;
+            open.used.extend(new.iter().map(|t| t.id));
+        }
+        if open.options.newest || open.options.serializable {
+            return Ok(Using(None));
+        }
+        // A snapshot shows tables as they were then.
+        let known = |pinned: &Catalog, t: &Arc<Table>| pinned.table_by_id(t.id).is_some_and(|(_, then)| then == t);
+        match &open.pinned {
+            Some(pinned) if tables.iter().any(|t| !known(pinned, t)) => Err(Failed::Changed),
+            _ => Ok(Using(None)),
+        }
+    }
+    /// The statement is over: what it read on may be ended, if it is in the way for too long.
+    pub fn rest(&mut self) {
+        if let Some(open) = &mut self.open
+            && let Some(reader) = open.reader.take()
+        {
+            open.resting = Some(reader.rest());
+        }
+    }
+    /// Where a read of `dbs` runs, and sees the transaction's own changes.
+    pub fn source(&mut self, dbs: &[&str]) -> Result<Source<'_>, Failed<()>> {
+        let open = self.open.as_ref().map(|o| (o.options.newest, o.overlay.is_empty()));
+        match open {
+            None | Some((true, true)) => Ok(Source::Pooled(self.home.shared.engine.reader(dbs)?)),
+            Some((newest, empty)) => match self.held(newest, empty) {
+                Ok(()) => match self.open.as_ref().and_then(|o| o.reader.as_ref()) {
+                    Some(reader) => Ok(Source::Held(reader)),
+                    None => Err(Failed::Read(ApplyError::SnapshotEnded)),
+                },
+                Err(error) => Err(self.lose(Failed::Read(error))),
+            },
+        }
+    }
+    fn held(&mut self, newest: bool, empty: bool) -> Result<(), ApplyError> {
+        let fresh = self.open.as_ref().is_some_and(|o| o.reader.is_none() && o.resting.is_none());
+        self.pin()?;
+        let catalog = self.home.shared.engine.catalog();
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let Some(reader) = &mut open.reader else { return Ok(()) };
+        if newest && !fresh {
+            reader.renew()?;
+        }
+        if !empty {
+            reader.shadow(&open.overlay, &catalog)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement that locks what it changes (or asks for): as a transaction of its own, or inside the open one, where an
+    /// error undoes the statement alone.
+    pub async fn run<T, E>(&mut self, call: &Call<'_>, work: Work<T, E>) -> Result<T, Failed<E>>
     where
         T: Send + 'static,
         E: Send + 'static,
     {
         if self.open.is_none() {
-            return self.engine.write(db, wait_ms, job).await.map(|(value, _)| value);
+            return alone::run(&self.home, call, work).await;
         }
-        self.lock(wait_ms).await.map_err(retype)?;
-        match self.open.as_mut().and_then(|o| o.lanes.as_mut()) {
-            Some(lanes) => lanes.run(job).await,
-            None => Err(WriteError::Closed),
-        }
-    }
-    /// Commits; nothing open is fine.
-    pub async fn commit(&mut self) -> Result<Committed, WriteError<()>> {
-        match self.open.take().and_then(|o| o.lanes) {
-            Some(lanes) => lanes.commit().await,
-            None => Ok(Committed::default()),
+        match self.run_open(call, work).await {
+            Err(failed) if failed.ends_transaction() => Err(self.lose(failed)),
+            other => other,
         }
     }
-    pub async fn rollback(&mut self) {
-        if let Some(lanes) = self.open.take().and_then(|o| o.lanes) {
-            lanes.rollback().await;
-        }
-    }
-    /// SAVEPOINT: an older one of the same name is forgotten.
-    pub async fn savepoint(&mut self, name: &str) -> Result<(), WriteError<()>> {
-        let Some(open) = &mut self.open else { return Ok(()) };
-        match &mut open.lanes {
-            Some(lanes) => lanes.savepoint(name).await,
-            None => {
-                open.early.retain(|n| !n.eq_ignore_ascii_case(name));
-                open.early.push(name.to_string());
-                Ok(())
+    async fn run_open<T, E>(&mut self, call: &Call<'_>, work: Work<T, E>) -> Result<T, Failed<E>>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+    {
+        let home = &self.home;
+        let Some(open) = &mut self.open else {
+            return Err(Failed::Write(starling_apply::WriteError::Closed));
+        };
+        let party = open.party(home);
+        let patience = home.patience(call.wait);
+        let work = Arc::new(Mutex::new(work));
+        loop {
+            let job = statement::locking(&work, &party, &home.shared.locks, call.at_once);
+            match home.shared.engine.trial(call.db, call.wait_ms(), &mut open.overlay, job).await {
+                Ok(done) => {
+                    // What it changed goes with the whole transaction, if it is stale.
+                    if open.is_stale(call.db, &done.asked, &done.changed)? {
+                        return Err(Failed::Stale);
+                    }
+                    open.claims.add(done.asked);
+                    open.claims.add(done.changed);
+                    return Ok(done.value);
+                }
+                Err(error) => match Inner::into_failed(error) {
+                    Ok(failed) => return Err(failed),
+                    Err(_) => party.settled(&patience).await?,
+                },
             }
         }
     }
-    /// `false`: there is no such savepoint.
-    pub async fn rollback_to(&mut self, name: &str) -> Result<bool, WriteError<()>> {
-        let Some(open) = &mut self.open else { return Ok(false) };
-        match &mut open.lanes {
-            Some(lanes) => lanes.rollback_to(name).await,
-            None => Ok(truncate(&mut open.early, name, 1)),
+
+    /// Commits; nothing open is fine.
+    pub async fn commit(&mut self) -> Result<Committed, Failed<()>> {
+        let Some(open) = self.open.take() else {
+            return Ok(Committed::default());
+        };
+        let age = open.age;
+        let finished = Finished {
+            overlay: open.overlay,
+            claims: open.claims,
+            age,
+            party: open.party,
+            snapshot: open.reader,
+            level: open.options.level,
+        };
+        let outcome = commit::commit(&self.home.shared, finished).await;
+        if outcome.as_ref().is_err_and(Failed::lost) {
+            self.again = Some(age);
         }
+        outcome
+    }
+    pub fn rollback(&mut self) {
+        self.open = None;
+        self.again = None;
+    }
+    /// SAVEPOINT: an older one of the same name is forgotten.
+    pub fn savepoint(&mut self, name: &str) -> Result<(), Failed<()>> {
+        self.check_wounded()?;
+        let Some(open) = &mut self.open else { return Ok(()) };
+        open.savepoints.retain(|(n, _)| !same(n, name));
+        open.savepoints.push((name.to_string(), open.overlay.mark()));
+        Ok(())
+    }
+    /// `false`: there is no such savepoint. Locks are kept.
+    pub fn rollback_to(&mut self, name: &str) -> Result<bool, Failed<()>> {
+        self.check_wounded()?;
+        let Some(open) = &mut self.open else { return Ok(false) };
+        let Some(at) = open.savepoints.iter().position(|(n, _)| same(n, name)) else {
+            return Ok(false);
+        };
+        open.overlay.truncate(open.savepoints[at].1);
+        open.savepoints.truncate(at + 1);
+        Ok(true)
     }
     /// `false`: there is no such savepoint.
-    pub async fn release(&mut self, name: &str) -> Result<bool, WriteError<()>> {
+    pub fn release(&mut self, name: &str) -> Result<bool, Failed<()>> {
+        self.check_wounded()?;
         let Some(open) = &mut self.open else { return Ok(false) };
-        match &mut open.lanes {
-            Some(lanes) => lanes.release(name).await,
-            None => Ok(truncate(&mut open.early, name, 0)),
+        let found = open.savepoints.iter().position(|(n, _)| same(n, name));
+        if let Some(at) = found {
+            open.savepoints.truncate(at);
         }
+        Ok(found.is_some())
+    }
+
+    /// An older transaction took its locks: it is over.
+    fn check_wounded(&mut self) -> Result<(), Failed<()>> {
+        let wounded = self.open.as_ref().and_then(|o| o.party.as_ref()).is_some_and(|p| p.is_wounded());
+        if wounded {
+            return Err(self.lose(Failed::Denied(Denied::Wounded)));
+        }
+        Ok(())
+    }
+    /// Rolls back; whoever lost a race keeps its age for the next attempt.
+    fn lose<E>(&mut self, failed: Failed<E>) -> Failed<E> {
+        if let Some(open) = self.open.take()
+            && failed.lost()
+        {
+            self.again = Some(open.age);
+        }
+        failed
     }
 }
 
-/// Forgets what is behind `name`, and `name` itself if `keep` is 0.
-fn truncate(names: &mut Vec<String>, name: &str, keep: usize) -> bool {
-    let found = names.iter().position(|n| n.eq_ignore_ascii_case(name));
-    if let Some(at) = found {
-        names.truncate(at + keep);
+impl Open {
+    fn party(&mut self, home: &Home) -> Arc<Party> {
+        let age = self.age;
+        let party = self
+            .party
+            .get_or_insert_with(|| Arc::new(home.join(age, Kind::Transaction)));
+        Arc::clone(party)
     }
-    found.is_some()
+    fn wake(&mut self) -> Result<(), ApplyError> {
+        if let Some(resting) = self.resting.take() {
+            match resting.wake() {
+                Ok(reader) => self.reader = Some(reader),
+                // The newest state is there for whoever reads by it.
+                Err(ApplyError::SnapshotEnded) if self.options.newest => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+    /// REPEATABLE READ: what it changes must be what its snapshot shows. (Parents of foreign keys need only be there.)
+    fn is_stale(&mut self, db: &str, asked: &[Claim], changed: &[Claim]) -> Result<bool, ApplyError> {
+        if !self.options.strict || self.options.newest || self.options.serializable {
+            return Ok(false);
+        }
+        self.wake()?;
+        let Some(reader) = &mut self.reader else { return Ok(false) };
+        let own = |c: &&Claim| matches!(c.key, ClaimKey::Row { .. } | ClaimKey::Unique { .. });
+        let exclusive = changed.iter().filter(|c| c.mode == Mode::Exclusive);
+        for claim in asked.iter().chain(exclusive).filter(own) {
+            let place = claim.base.place;
+            if place.seq > 0 && !reader.snapshot_contains(db, place)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
-/// The same failure under another job's error type (no job ran).
-pub fn retype<E>(error: WriteError<()>) -> WriteError<E> {
-    match error {
-        WriteError::Job(()) => WriteError::Closed,
-        WriteError::Append(e) => WriteError::Append(e),
-        WriteError::Sqlite(e) => WriteError::Sqlite(e),
-        WriteError::Timeout => WriteError::Timeout,
-        WriteError::NoDatabase => WriteError::NoDatabase,
-        WriteError::Unapplied(why) => WriteError::Unapplied(why),
-        WriteError::Changed(table) => WriteError::Changed(table),
-        WriteError::Closed => WriteError::Closed,
-    }
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b) || a.to_lowercase() == b.to_lowercase()
 }

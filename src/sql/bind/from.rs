@@ -157,10 +157,18 @@ impl Binder<'_> {
         if !self.out.dbs.contains(&schema) {
             self.out.dbs.push(schema.clone());
         }
+        if source.direct && !self.out.tables.iter().any(|t| t.id == table.id) {
+            self.out.tables.push(Arc::clone(&table));
+        }
         let mut sql = String::with_capacity(64);
-        push_identifier(&mut sql, &schema);
-        sql.push('.');
-        let own = identifier(&table.name);
+        let own = if source.direct && self.own.contains(&table.id) {
+            sql.push_str(&starling_apply::readers::shadow_name(table.id));
+            String::new()
+        } else {
+            push_identifier(&mut sql, &schema);
+            sql.push('.');
+            identifier(&table.name)
+        };
         sql.push_str(&own);
         if own != qualifier {
             sql.push_str(" AS ");

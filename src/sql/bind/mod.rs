@@ -15,6 +15,7 @@ mod expr;
 mod from;
 mod group;
 mod group_concat;
+mod locking;
 mod meta;
 mod query;
 mod quick;
@@ -84,10 +85,29 @@ pub struct SqlMode {
 #[derive(Clone, Debug, Default)]
 pub struct Pins(pub Vec<u32>);
 
+/// How a query is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reads<'a> {
+    /// Tables that the transaction changed: they are read as it sees them.
+    pub own: &'a [u64],
+    /// It locks what it reads, shared, if it does not say otherwise (SERIALIZABLE).
+    pub share: bool,
+}
+
 /// A whole query, bound and lowered. `literals` are in the AST; slots it had to pin are added to `pins`.
 pub fn select(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins) -> Result<SelectPlan> {
+    select_as(scope, query, pins, Reads::default())
+}
+
+/// The same, by a transaction.
+pub fn select_as(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins, reads: Reads<'_>) -> Result<SelectPlan> {
     let mut binder = Binder::new(scope);
-    let bound = binder.query(query, Names::Matter)?;
+    let locks = locking::wanted(query, reads.share);
+    binder.lifts_limit = locks.iter().any(|l| l.wait == ast::LockWait::SkipLocked);
+    // What locks is read on the lane, where the transaction's own changes are in place.
+    binder.own = if locks.is_empty() { reads.own.to_vec() } else { Vec::new() };
+    let mut bound = binder.query(query, Names::Matter)?;
+    let locking = binder.locking(&mut bound, locks, reads.share)?;
     let sql = binder.write(&bound, None, false);
     let columns = binder.result_columns(&bound.columns).into();
     let short = bound.quick && !binder.waits;
@@ -98,6 +118,7 @@ pub fn select(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins) -> Result<
         columns,
         short,
         waits,
+        locking,
     })
 }
 
@@ -139,6 +160,13 @@ pub struct Binder<'a> {
     exact: bool,
     /// Slots of the literals bound with `exact`.
     seen: Vec<u32>,
+    /// Tables that are read as the transaction sees them.
+    own: Vec<u64>,
+    /// The outermost LIMIT is not SQLite's to count (SKIP LOCKED), and where its arguments are.
+    lifts_limit: bool,
+    lifted: Option<(usize, Option<usize>)>,
+    /// FOR UPDATE and the like inside subqueries.
+    inner_locks: Vec<ast::Locking>,
 }
 
 impl<'a> Binder<'a> {
@@ -163,6 +191,10 @@ impl<'a> Binder<'a> {
             depth: 0,
             exact: false,
             seen: Vec::new(),
+            own: Vec::new(),
+            lifts_limit: false,
+            lifted: None,
+            inner_locks: Vec::new(),
         }
     }
 

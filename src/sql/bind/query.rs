@@ -95,6 +95,9 @@ impl Binder<'_> {
             return Err(SqlError::new(1436, "Thread stack overrun: the query is nested too deeply."));
         }
         let ctes = self.ctes.len();
+        if self.depth > 1 {
+            self.inner_locks.extend(query.locking.iter().cloned());
+        }
         let out = self.query_inside(query, names);
         self.ctes.truncate(ctes);
         self.depth -= 1;

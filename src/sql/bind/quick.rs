@@ -57,6 +57,7 @@ impl Binder<'_> {
             let Some(parts) = parts else { continue };
             let lookups: usize = parts.iter().map(|h| h.values).product();
             block.single |= lookups == 1;
+            block.point |= lookups == 1 && parts.iter().all(|h| h.constant);
             block.quick |= plain && lookups <= LOOKUPS_MAX && parts.iter().all(|h| h.constant) && self.is_direct();
         }
     }

@@ -29,6 +29,12 @@ pub(crate) struct Block {
     /// Quick by its shape (see `quick`).
     pub quick: bool,
     pub correlated: bool,
+    /// One row of its only table, named by constants for a whole unique key.
+    pub point: bool,
+    /// Its rows are rows of its tables: no groups, no DISTINCT, no windows.
+    pub plain: bool,
+    /// Its tables: indexes into `Binder::sources`.
+    pub tables: Vec<usize>,
     /// The columns whose text decides equality need their collation in the select list.
     pub collate: bool,
 }
@@ -55,6 +61,8 @@ impl Binder<'_> {
         let frame = self.leave_block(state);
         let mut block = out?;
         block.correlated = frame.correlated;
+        block.plain &= !frame.windowed;
+        block.tables = frame.tables;
         Ok(block)
     }
 
@@ -110,6 +118,7 @@ impl Binder<'_> {
         }
         block.single = (aggregated && select.group_by.is_empty()) || select.from.is_empty();
         self.judge(select, &mut block);
+        block.plain = !grouped && !select.distinct;
         let mut rest = if from.is_empty() { String::new() } else { format!(" FROM {from}") };
         let mut having = having;
         if !grouped && let Some(condition) = having.take() {
@@ -131,7 +140,11 @@ impl Binder<'_> {
         block.rest = rest;
         block.tail = order_text;
         if let Some(limit) = limit {
-            let text = self.limit_text(limit)?;
+            let text = if self.lifts_limit && self.depth == 1 {
+                self.lifted_limit(limit)?
+            } else {
+                self.limit_text(limit)?
+            };
             block.tail.push_str(&text);
             block.single |= self.limit_one(limit);
         }
@@ -381,7 +394,7 @@ impl Binder<'_> {
     }
 
     /// A count of rows: numbers from 2^63 on (the usual "all") are text in canonical form, and so greater than the bound.
-    fn limit_number(&mut self, expr: &Expr) -> Result<String> {
+    pub(crate) fn limit_number(&mut self, expr: &Expr) -> Result<String> {
         let ty = Ty::unsigned(false);
         let how = How::Cast;
         let arg = match expr {

@@ -26,6 +26,16 @@ pub struct Key {
     pub mode: SqlMode,
     pub collation: Arc<str>,
     pub catalog: u64,
+    pub sight: Sight,
+}
+
+/// What of its transaction a SELECT depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Sight {
+    /// Tables it reads that the transaction changed, in order.
+    pub own: Option<Arc<[u64]>>,
+    /// It locks what it reads (SERIALIZABLE).
+    pub share: bool,
 }
 
 struct Variant<P> {
@@ -143,6 +153,7 @@ mod tests {
             mode: SqlMode::default(),
             collation: "utf8mb4_0900_ai_ci".into(),
             catalog,
+            sight: Sight::default(),
         }
     }
 

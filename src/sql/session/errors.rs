@@ -8,6 +8,7 @@
 //! | the lane was held too long | 1205 |
 //! | the database is gone | 1049 |
 //! | an entry larger than the log takes | 1301-like: 1197 (transaction too large) |
+//! | an older transaction took its locks; a row changed since its snapshot | 1213 |
 //! | logged, but not applied here | nothing: the connection closes (outcome unknown to the client) |
 //! | SQLite: interrupted | 1317; too big 1153; constraint: by its kind; anything else 1105 |
 
@@ -16,13 +17,48 @@ use starling_log::AppendError;
 
 use crate::sql::error::SqlError;
 use crate::sql::func::context::parse_error;
+use crate::txn::Failed;
+use crate::txn::decide::Refused;
+use crate::txn::locks::Denied;
+
+/// Why a statement of a transaction, or its commit, did not come to pass.
+pub fn from_failed(failed: Failed<SqlError>) -> SqlError {
+    match failed {
+        Failed::Write(error) => from_write(error),
+        Failed::Denied(Denied::Wounded) | Failed::Stale | Failed::Refused(Refused::Conflict) => deadlock(),
+        Failed::Denied(Denied::Timeout) => lock_timeout(),
+        Failed::Denied(Denied::Busy) => SqlError::new(
+            3572,
+            "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.",
+        ),
+        Failed::Denied(Denied::Interrupted) => SqlError::new(1317, "Query execution was interrupted"),
+        Failed::Changed => SqlError::new(1412, "Table definition has changed, please retry transaction"),
+        Failed::Read(error) => from_apply(&error),
+        Failed::Refused(Refused::NoQuorum(why)) => SqlError::new(1047, format!("node has no quorum ({why})")),
+        Failed::Refused(Refused::Unknown(why)) => SqlError::unknown_outcome(why),
+        Failed::Refused(Refused::Other(why)) => SqlError::internal(why),
+    }
+}
+
+/// The same where no job could run.
+pub fn from_failed_empty(failed: Failed<()>) -> SqlError {
+    from_failed(failed.map(|()| SqlError::internal("no job ran")))
+}
+
+pub fn deadlock() -> SqlError {
+    SqlError::new(1213, "Deadlock found when trying to get lock; try restarting transaction")
+}
+
+pub fn lock_timeout() -> SqlError {
+    SqlError::new(1205, "Lock wait timeout exceeded; try restarting transaction")
+}
 
 pub fn from_write(error: WriteError<SqlError>) -> SqlError {
     match error {
         WriteError::Job(error) => error,
         WriteError::Append(error) => from_append(&error),
         WriteError::Sqlite(error) => from_sqlite(&error),
-        WriteError::Timeout => SqlError::new(1205, "Lock wait timeout exceeded; try restarting transaction"),
+        WriteError::Timeout => lock_timeout(),
         WriteError::NoDatabase => SqlError::new(1049, "Unknown database: it was dropped meanwhile"),
         WriteError::Unapplied(why) => SqlError::unknown_outcome(why),
         WriteError::Changed(_) => SqlError::new(1412, "Table definition has changed, please retry transaction"),
@@ -55,6 +91,10 @@ pub fn from_apply(error: &ApplyError) -> SqlError {
     match error {
         ApplyError::Sqlite(error) => from_sqlite(error),
         ApplyError::Changed(_) => SqlError::new(1412, "Table definition has changed, please retry transaction"),
+        ApplyError::SnapshotEnded => SqlError::new(
+            1213,
+            "The transaction's snapshot was ended, because it kept the write-ahead log from being cut; try restarting transaction",
+        ),
         other => SqlError::internal(other),
     }
 }

@@ -10,6 +10,7 @@ use crate::sql::parse;
 use crate::sql::plan::Key;
 use crate::sql::result::{Param, PreparedInfo, Sink};
 use crate::sql::stmt;
+use crate::sql::stmt::origin::{Origin, Slot};
 use crate::sql::types::Ty;
 
 use super::{Inputs, Plan, Session, args};
@@ -20,6 +21,8 @@ pub struct Prepared {
     parsed: Arc<Parsed>,
     /// The plan, what it was made for, and the parameters' types then.
     plan: Option<(Key, Vec<Ty>, Arc<Plan>)>,
+    /// The same for a transaction that changed what it reads, or locks it.
+    sighted: Slot,
 }
 
 impl Prepared {
@@ -40,6 +43,7 @@ impl Prepared {
             text: Arc::from(text),
             parsed: Arc::new(parsed),
             plan: None,
+            sighted: Slot::default(),
         };
         Ok((prepared, PreparedInfo { params, columns }))
     }
@@ -51,10 +55,6 @@ impl Prepared {
             return Err(SqlError::new(1210, "Incorrect arguments to EXECUTE"));
         }
         let mode = session.lex_mode();
-        if let Statement::Query(query) = &self.parsed.statement {
-            stmt::transaction::open_implicitly(session)?;
-            stmt::select::take_locks(session, query).await?;
-        }
         let key = session.plan_key(0);
         let types: Vec<Ty> = params.iter().map(type_of).collect();
         let (text, parsed) = (self.text.clone(), self.parsed.clone());
@@ -65,13 +65,15 @@ impl Prepared {
             && same_types(with, &types)
         {
             let plan = plan.clone();
-            return stmt::run_plan(session, &plan, &inputs, sink, more).await;
+            let origin = Origin::prepared(&text, &parsed, &types, key, &self.sighted);
+            return stmt::run_plan(session, &plan, &origin, &inputs, sink, more).await;
         }
         match stmt::plan(session, &text, &parsed, &types)? {
             Some((plan, _)) => {
                 let plan = Arc::new(plan);
-                self.plan = (!plan.reads_user_variables()).then(|| (key, types, plan.clone()));
-                stmt::run_plan(session, &plan, &inputs, sink, more).await
+                self.plan = (!plan.reads_user_variables()).then(|| (key.clone(), types.clone(), plan.clone()));
+                let origin = Origin::prepared(&text, &parsed, &types, key, &self.sighted);
+                stmt::run_plan(session, &plan, &origin, &inputs, sink, more).await
             }
             None => stmt::run_parsed(session, &text, &parsed, None, &inputs, sink, more).await,
         }

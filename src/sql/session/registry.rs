@@ -5,18 +5,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use crate::txn::locks::Interrupt;
+
 /// What others may see of a session.
 pub struct Entry {
     pub id: u32,
     pub killed: CancellationToken,
-    /// KILL QUERY: the running statement is to end.
-    pub interrupted: AtomicBool,
+    /// KILL QUERY: the running statement is to end, and its waiting for locks.
+    pub interrupt: Arc<Interrupt>,
     state: Mutex<State>,
     reading: Mutex<Option<rusqlite::InterruptHandle>>,
 }
@@ -44,7 +46,7 @@ impl Entry {
         Reading(self)
     }
     fn interrupt(&self) {
-        self.interrupted.store(true, Ordering::Relaxed);
+        self.interrupt.raise();
         if let Some(handle) = &*self.reading.lock() {
             handle.interrupt();
         }
@@ -81,7 +83,7 @@ impl Registry {
         let entry = Arc::new(Entry {
             id,
             killed: CancellationToken::new(),
-            interrupted: AtomicBool::new(false),
+            interrupt: Arc::default(),
             state: Mutex::new(state),
             reading: Mutex::new(None),
         });

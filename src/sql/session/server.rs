@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use starling_apply::Engine;
+use starling_apply::{Engine, Table};
 
 use crate::cluster::Cluster;
 use crate::sql::plan::{Arg, PlanCache, SelectPlan};
 use crate::sql::stmt::write::WritePlan;
 use crate::sql::vars::{Facts, Globals};
 
-use crate::txn::tables::TableLocks;
+use crate::txn;
 
 use super::registry::Registry;
 
@@ -23,6 +23,13 @@ pub enum Plan {
 }
 
 impl Plan {
+    /// All base tables it uses.
+    pub fn tables(&self) -> Vec<Arc<Table>> {
+        match self {
+            Plan::Select(select) => select.lowered.tables.clone(),
+            Plan::Write(write) => write.used(),
+        }
+    }
     /// Their types stand in the plan, and may change from one run to the next.
     pub fn reads_user_variables(&self) -> bool {
         let args = match self {
@@ -45,8 +52,8 @@ pub struct Server {
     pub registry: Registry,
     pub counters: Counters,
     pub started: Instant,
-    /// LOCK TABLES; shared with the jobs that ask it.
-    pub tables: Arc<TableLocks>,
+    /// The lock table, and who decides between nodes.
+    pub transactions: Arc<txn::Shared>,
 }
 
 /// Counted for SHOW STATUS and the metrics.
@@ -75,6 +82,7 @@ impl Counters {
 impl Server {
     pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>, facts: &Facts) -> Arc<Server> {
         Arc::new(Server {
+            transactions: txn::Shared::new(Arc::clone(&engine)),
             engine,
             cluster,
             globals: Arc::new(Globals::new(facts)),
@@ -82,7 +90,6 @@ impl Server {
             registry: Registry::default(),
             counters: Counters::default(),
             started: Instant::now(),
-            tables: Arc::default(),
         })
     }
     /// Unique in the process, from 1.

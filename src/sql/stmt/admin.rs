@@ -2,7 +2,7 @@
 
 use starling_log::Value;
 
-use crate::sql::ast::{Expr, PrepareSource, Statement};
+use crate::sql::ast::{Expr, Parsed, PrepareSource, Statement};
 use crate::sql::bind::Binder;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::result::{Done, Param, ResultColumn, Sink};
@@ -12,7 +12,8 @@ use crate::sql::vars::VarValue;
 
 use super::{assign, ddl, lock, present, schema, select, transaction};
 
-pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+pub async fn run(session: &mut Session, text: &[u8], parsed: &Parsed, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    let statement = &parsed.statement;
     // SHOW WARNINGS shows the statement before it.
     if !matches!(statement, Statement::Show(show) if present::is_diagnostic(show)) {
         session.diagnostics.clear();
@@ -22,7 +23,7 @@ pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inpu
         return schema::run(session, text, statement, inputs, sink).await;
     }
     match statement {
-        Statement::Query(query) => select::run_into(session, text, query, inputs).await,
+        Statement::Query(query) => select::run_into(session, text, parsed, query, inputs).await,
         Statement::Begin { read_only, snapshot } => transaction::begin(session, *read_only, *snapshot).await,
         Statement::Commit { chain, release } => transaction::commit(session, *chain, *release).await,
         Statement::Rollback { chain, release } => transaction::rollback(session, *chain, *release).await,
@@ -65,7 +66,7 @@ async fn session_statement(
             kill(session, &id, *query)
         }
         Statement::Flush(what) => flush(what),
-        Statement::UnlockTables => lock::unlock(session).await,
+        Statement::UnlockTables => Ok(lock::unlock(session)),
         Statement::LockTables(list) => lock::lock(session, list).await,
         Statement::Explain { .. } => Err(SqlError::unsupported("EXPLAIN")),
         Statement::TableMaintenance { verb, names } => present::maintenance(session, verb, names, inputs, sink).await,

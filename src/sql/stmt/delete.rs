@@ -21,6 +21,8 @@ pub struct DeletePlan {
     pub db: String,
     way: Way,
     reads: Vec<String>,
+    /// Tables that it reads in joins and subqueries.
+    used: Vec<Arc<Table>>,
     args: Vec<Arg>,
     pub returning: Option<Returning>,
 }
@@ -86,6 +88,7 @@ pub fn plan(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<
         db: schema,
         way,
         reads: std::mem::take(&mut binder.out.dbs),
+        used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
         returning,
     })))
@@ -139,6 +142,7 @@ fn many(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<Writ
         db,
         way: Way::Chosen(targets),
         reads: std::mem::take(&mut binder.out.dbs),
+        used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
         returning: None,
     })))
@@ -150,6 +154,9 @@ impl DeletePlan {
             Way::Direct { table, .. } => vec![table],
             Way::Chosen(targets) => targets.iter().map(|t| &t.table).collect(),
         }
+    }
+    pub fn used(&self) -> &[Arc<Table>] {
+        &self.used
     }
     pub fn reads(&self) -> &[String] {
         &self.reads

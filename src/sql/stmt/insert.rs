@@ -160,6 +160,23 @@ impl InsertPlan {
             &[]
         }
     }
+    /// Tables that it reads.
+    pub fn used(&self) -> impl Iterator<Item = &Arc<Table>> {
+        let rows: &[Vec<Cell>] = if let Source::Values(rows) = &self.source { rows } else { &[] };
+        let cells = rows.iter().flatten().filter_map(|cell| {
+            if let Cell::Expr(lowered, _) = cell {
+                Some(&lowered.tables)
+            } else {
+                None
+            }
+        });
+        let query = if let Source::Query { lowered, .. } = &self.source {
+            Some(&lowered.tables)
+        } else {
+            None
+        };
+        cells.chain(query).flatten()
+    }
     /// All arguments of it: of the rows' expressions, the query, the upsert.
     pub fn args(&self) -> impl Iterator<Item = &Arg> {
         let rows: &[Vec<Cell>] = if let Source::Values(rows) = &self.source { rows } else { &[] };

@@ -1,31 +1,28 @@
-//! LOCK TABLES and UNLOCK TABLES, and how other statements respect them.
-//!
-//! Interim rule until locks go through the cluster: they hold between the sessions of this node.
+//! LOCK TABLES and UNLOCK TABLES, and the definitions that schema changes take for themselves.
 
 use std::time::Duration;
 
-use crate::sql::ast::{Name, TableName};
+use starling_apply::{Catalog, Database, Table};
+
+use crate::sql::ast::{Name, Statement, TableName};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::meta;
 use crate::sql::result::Done;
-use crate::sql::session::Session;
-use crate::sql::session::errors::from_write;
-use crate::txn::retype;
-use crate::txn::tables::{Access, TableLocks, Wanted};
+use crate::sql::session::errors::from_failed_empty;
+use crate::sql::session::{Plan, Session};
+use crate::txn::locks::{LockKey, Party};
+use crate::txn::tables::{Access, Table as Wanted};
 
+use super::ddl::Piece;
 use super::transaction;
 
-pub fn timeout() -> SqlError {
-    SqlError::new(1205, "Lock wait timeout exceeded; try restarting transaction")
-}
-
 fn wait_of(session: &Session) -> Duration {
-    Duration::from_millis(session.settings().lock_wait_ms)
+    Duration::from_millis(session.settings().definition_wait_ms)
 }
 
 pub async fn lock(session: &mut Session, list: &[(TableName, Option<Name>, bool)]) -> Result<Done> {
     transaction::end(session).await?;
-    session.server.tables.release(session.connection_id());
+    session.transaction.unlock_tables();
     let mut wanted = Vec::with_capacity(list.len());
     let mut dbs = Vec::new();
     {
@@ -43,68 +40,95 @@ pub async fn lock(session: &mut Session, list: &[(TableName, Option<Name>, bool)
             let table = database
                 .table(&name.name)
                 .ok_or_else(|| SqlError::unknown_table(&database.name, &name.name))?;
-            let db = database.name.to_lowercase();
             wanted.push(Wanted {
                 table: table.id,
-                db: db.clone(),
+                db: database.id,
                 write: *write,
+                named: true,
             });
-            dbs.push(db);
+            parents(database, table, &mut wanted);
+            dbs.push(database.name.to_lowercase());
         }
     }
     let wait = wait_of(session);
-    let server = session.server.clone();
-    if !server.tables.lock(session.connection_id(), &wanted, wait).await {
-        return Err(timeout());
-    }
-    // What writes already, ends first: whoever comes after this turn on the lanes sees the locks.
-    let turn = server.engine.begin(&dbs, session.settings().lock_wait_ms).await;
-    match turn {
-        Ok(lanes) => lanes.rollback().await,
-        Err(error) => {
-            server.tables.release(session.connection_id());
-            return Err(from_write(retype(error)));
+    session
+        .transaction
+        .lock_tables(&wanted, &dbs, wait)
+        .await
+        .map_err(from_failed_empty)?;
+    Ok(Done::default())
+}
+
+/// Writing to a table looks at the parents of its foreign keys.
+fn parents(database: &Database, table: &Table, wanted: &mut Vec<Wanted>) {
+    for key in &table.foreign_keys {
+        if let Some(parent) = database.table(&key.parent) {
+            wanted.push(Wanted {
+                table: parent.id,
+                db: database.id,
+                write: false,
+                named: false,
+            });
         }
     }
-    Ok(Done::default())
 }
 
-pub async fn unlock(session: &mut Session) -> Result<Done> {
-    session.server.tables.release(session.connection_id());
-    Ok(Done::default())
+pub fn unlock(session: &mut Session) -> Done {
+    session.transaction.unlock_tables();
+    Done::default()
 }
 
-/// Inside a writing job: `Ok(false)` when another session's lock is in the way.
-pub fn may_write(locks: &TableLocks, session: u32, table: u64, name: &str) -> Result<bool> {
-    match locks.for_write(session, table) {
-        Access::Free => Ok(true),
-        Access::Held => Ok(false),
-        Access::NotLocked => Err(SqlError::new(1100, format!("Table '{name}' was not locked with LOCK TABLES"))),
-        Access::ReadOnly => Err(SqlError::new(
-            1099,
-            format!("Table '{name}' was locked with a READ lock and can't be updated"),
-        )),
-    }
-}
-
-/// Before a read: waits for other sessions' write locks in these databases.
-pub async fn before_read(session: &mut Session, dbs: &[&str]) -> Result<()> {
-    let locks = session.server.tables.clone();
-    if locks.is_idle() {
+/// Under LOCK TABLES a session uses only what it locked: 1100, 1099.
+pub fn check(session: &Session, plan: &Plan) -> Result<()> {
+    if !session.transaction.has_locked_tables() {
         return Ok(());
     }
-    let (id, wait) = (session.connection_id(), wait_of(session));
-    let ready = locks.until(wait, || locks.may_read(id, dbs)).await;
-    if ready { Ok(()) } else { Err(timeout()) }
+    let changed: Vec<u64> = match plan {
+        Plan::Write(write) => write.tables().iter().map(|t| t.id).collect(),
+        Plan::Select(_) => Vec::new(),
+    };
+    for table in plan.tables() {
+        let name = &table.name;
+        match session.transaction.access(table.id, changed.contains(&table.id)) {
+            Access::Free => {}
+            Access::NotLocked => return Err(SqlError::new(1100, format!("Table '{name}' was not locked with LOCK TABLES"))),
+            Access::ReadOnly => {
+                return Err(SqlError::new(
+                    1099,
+                    format!("Table '{name}' was locked with a READ lock and can't be updated"),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
-/// Before a schema change: waits for other sessions' locks in the database.
-pub async fn before_alter(session: &mut Session, db: &str) -> Result<()> {
-    let locks = session.server.tables.clone();
-    if locks.is_idle() {
-        return Ok(());
+/// Before a schema change: the definitions it changes, for itself alone. Waits for open transactions that use them.
+pub async fn before_alter(session: &mut Session, piece: &Piece) -> Result<Option<Party>> {
+    let keys = definitions(&session.server.engine.catalog(), piece);
+    if keys.is_empty() {
+        return Ok(None);
     }
-    let (id, wait) = (session.connection_id(), wait_of(session));
-    let ready = locks.until(wait, || locks.may_alter(id, db)).await;
-    if ready { Ok(()) } else { Err(timeout()) }
+    let wait = wait_of(session);
+    let party = session.transaction.alter(&keys, wait).await.map_err(from_failed_empty)?;
+    Ok(Some(party))
+}
+
+/// What a schema statement changes of what is there; new objects are in nobody's way.
+fn definitions(catalog: &Catalog, piece: &Piece) -> Vec<LockKey> {
+    use Statement::*;
+    let Some(database) = piece.db.as_deref().and_then(|db| catalog.database(db)) else {
+        return Vec::new();
+    };
+    let names: Vec<&TableName> = match &piece.statement {
+        AlterTable { name, .. } => vec![name],
+        CreateIndex { table, .. } | DropIndex { table, .. } => vec![table],
+        TruncateTable(name) => vec![name],
+        DropTables { names, .. } => names.iter().collect(),
+        RenameTables(list) => list.iter().map(|(from, _)| from).collect(),
+        DropDatabase { .. } => return vec![LockKey::database(database.id)],
+        _ => Vec::new(),
+    };
+    let found = names.into_iter().filter_map(|n| database.table(&n.name));
+    found.map(|t| LockKey::definition(t.id)).collect()
 }

@@ -1,7 +1,8 @@
 //! Statements, by kind: what each becomes and how it runs.
 //!
 //! SELECT and the row statements (INSERT, REPLACE, UPDATE, DELETE) become plans, which are cached; everything else runs from its
-//! tree. Reading order: this file (who goes where) → [`select`] → [`write`] ([`insert`], [`update`], [`delete`], [`keys`]) →
+//! tree. Reading order: this file (who goes where) → [`origin`] (the plan that its
+//! transaction needs) → [`select`] ([`locking`]) → [`write`] ([`insert`], [`update`], [`delete`], [`keys`]) →
 //! [`transaction`] → [`schema`] ([`ddl`]) → [`show`], [`set`], [`admin`].
 
 pub mod admin;
@@ -12,6 +13,8 @@ pub mod duplicate;
 pub mod insert;
 pub mod keys;
 pub mod lock;
+pub mod locking;
+pub mod origin;
 pub mod present;
 mod quick;
 pub mod schema;
@@ -32,6 +35,8 @@ use crate::sql::plan::Key;
 use crate::sql::result::{Done, ResultColumn, Sink};
 use crate::sql::session::{Counters, Inputs, Plan, Session};
 use crate::sql::types::Ty;
+
+use origin::Origin;
 
 /// The plan of a statement that has one, and the literal slots it pinned.
 pub fn plan(session: &Session, text: &[u8], parsed: &Parsed, params: &[Ty]) -> Result<Option<(Plan, Pins)>> {
@@ -59,19 +64,28 @@ pub fn describe(session: &Session, text: &[u8], parsed: &Parsed) -> Result<Vec<R
 }
 
 /// Runs a plan: SELECT or row statement.
-pub async fn run_plan(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, sink: &mut dyn Sink, more: bool) -> Result<()> {
+pub async fn run_plan(
+    session: &mut Session,
+    plan: &Arc<Plan>,
+    origin: &Origin<'_>,
+    inputs: &Inputs<'_>,
+    sink: &mut dyn Sink,
+    more: bool,
+) -> Result<()> {
     session.diagnostics.clear();
     transaction::open_implicitly(session)?;
-    let done = match &**plan {
+    let (plan, using) = origin.settle(session, plan).await?;
+    let done = match &*plan {
         Plan::Select(select) => {
             Counters::add(&session.server.counters.selects);
-            select::run(session, select, false, inputs, sink).await?
+            select::run(session, &plan, select, inputs, sink).await?
         }
         Plan::Write(write) => {
             write.count(&session.server.counters);
-            write::run(session, plan, inputs, sink).await?
+            write::run(session, &plan, inputs, sink).await?
         }
     };
+    drop(using);
     finish(session, done, sink, more)
 }
 
@@ -80,7 +94,7 @@ pub async fn run_parsed(
     session: &mut Session,
     text: &[u8],
     parsed: &Parsed,
-    cached: Option<(Key, &Vec<RawLiteral<'_>>)>,
+    cached: Option<(Key, &[RawLiteral<'_>])>,
     inputs: &Inputs<'_>,
     sink: &mut dyn Sink,
     more: bool,
@@ -88,24 +102,17 @@ pub async fn run_parsed(
     if parsed.params as usize > inputs.params.len() {
         return Err(SqlError::syntax(b"?", 1));
     }
-    if let Statement::Query(query) = &parsed.statement
-        && !query.locking.is_empty()
-        && query.into.is_none()
-    {
-        session.diagnostics.clear();
-        transaction::open_implicitly(session)?;
-        let done = select::run_locking(session, text, query, inputs, sink).await?;
-        return finish(session, done, sink, more);
-    }
     let types: Vec<Ty> = Vec::new();
+    let catalog = session.server.engine.catalog().version;
     if let Some((plan, pins)) = plan_or_clear(session, text, parsed, &types)? {
         let plan = Arc::new(plan);
-        if let Some((key, raws)) = cached {
-            keep(session, key, raws, pins, &plan);
+        if let Some((key, raws)) = &cached {
+            keep(session, key.clone(), raws, pins, &plan);
         }
-        return run_plan(session, &plan, inputs, sink, more).await;
+        let origin = Origin::parsed(text, parsed, catalog, cached);
+        return run_plan(session, &plan, &origin, inputs, sink, more).await;
     }
-    let done = admin::run(session, text, &parsed.statement, inputs, sink).await?;
+    let done = admin::run(session, text, parsed, inputs, sink).await?;
     finish(session, done, sink, more)
 }
 
@@ -118,7 +125,7 @@ fn plan_or_clear(session: &mut Session, text: &[u8], parsed: &Parsed, types: &[T
     planned
 }
 
-fn keep(session: &Session, key: Key, raws: &[RawLiteral<'_>], pins: Pins, plan: &Arc<Plan>) {
+pub(crate) fn keep(session: &Session, key: Key, raws: &[RawLiteral<'_>], pins: Pins, plan: &Arc<Plan>) {
     // A plan made under another catalog than the key says is not kept, nor one with a user variable's type in it.
     if session.server.engine.catalog().version != key.catalog || plan.reads_user_variables() {
         return;

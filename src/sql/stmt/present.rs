@@ -93,7 +93,7 @@ async fn give(session: &mut Session, text: &[u8], plan: ShowPlan, inputs: &Input
                 literal: inputs.literal,
                 params: &params,
             };
-            select::run(session, &select, false, &inputs, sink).await
+            select::read(session, &select, &inputs, sink)
         }
     }
 }

@@ -23,10 +23,9 @@ pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inpu
     let pieces = ddl::pieces(statement, session.database.as_deref())?;
     let mut affected = 0;
     for piece in &pieces {
-        if let Some(db) = &piece.db {
-            lock::before_alter(session, db).await?;
-        }
+        let alone = lock::before_alter(session, piece).await?;
         let step = tokio::task::block_in_place(|| alter(session, text, piece, inputs))?;
+        drop(alone);
         affected += step.affected;
         for (level, code, message) in step.warnings {
             session.diagnostics.push(level, code, message);

@@ -9,35 +9,34 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef as SqliteRef;
 use smallvec::SmallVec;
-use starling_apply::lane::Try;
 use starling_log::{Value, ValueRef};
 
-use crate::sql::ast::{Into, LockWait, Query};
-use crate::sql::bind::{self, Pins};
+use crate::sql::ast::{Into, Parsed, Query, Statement};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::func::context::{self, Warning};
+use crate::sql::func::context;
 use crate::sql::meta;
 use crate::sql::plan::SelectPlan;
 use crate::sql::result::{Done, Sink};
-use crate::sql::session::errors::{from_apply, from_sqlite, from_write};
-use crate::sql::session::{Inputs, Session, args};
+use crate::sql::session::errors::{from_failed_empty, from_sqlite};
+use crate::sql::session::{Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
 use crate::txn::Source;
 
-use super::lock;
+use super::origin::Origin;
 use super::quick::{self, Walk};
 use super::write::function_context;
+use super::{locking, transaction};
 
-/// Runs `plan` and counts its rows. `locked`: FOR UPDATE and the like were honoured by taking the lanes.
-pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
-    if session.transaction.locks_reads() {
-        let wait_ms = session.settings().lock_wait_ms;
-        session
-            .transaction
-            .lock(wait_ms)
-            .await
-            .map_err(|e| from_write(crate::txn::retype(e)))?;
+/// Runs a select plan and counts its rows.
+pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
+    if plan.locking.is_some() {
+        return locking::run(session, shared, plan, inputs, sink).await;
     }
+    read(session, plan, inputs, sink)
+}
+
+/// A plain read: of the newest state, or of what its transaction sees.
+pub fn read(session: &mut Session, plan: &SelectPlan, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     let values = args::values(session, &plan.lowered.args, inputs)?;
     let functions = function_context(session, false);
     let dbs: SmallVec<[&str; 4]> = plan
@@ -51,19 +50,13 @@ pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs:
         rows: session.settings().sql_select_limit,
         millis: session.settings().max_execution_ms,
     };
-    lock::before_read(session, &dbs).await?;
-    if locked || session.transaction.has_written() {
-        let rows = run_on_lane(session, plan, values, sink).await?;
-        return Ok(done(session, rows));
-    }
     let short = plan.short;
     let view = (dbs.len() < plan.lowered.dbs.len()).then(|| session.view());
     let entry = session.entry.clone();
-    let source = session.transaction.source(&dbs).map_err(|e| from_apply(&e))?;
+    let source = session.transaction.source(&dbs).map_err(from_failed_empty)?;
     let connection: &Connection = match &source {
         Source::Pooled(reader) => reader,
-        Source::Pinned(reader) => reader,
-        Source::Own(_) => return Err(SqlError::internal("a written transaction reads on its lane")),
+        Source::Held(reader) => reader,
     };
     let counted = {
         let _view = view.map(meta::enter);
@@ -93,7 +86,7 @@ pub async fn run(session: &mut Session, plan: &SelectPlan, locked: bool, inputs:
     Ok(done(session, rows))
 }
 
-fn done(session: &mut Session, rows: u64) -> Done {
+pub fn done(session: &mut Session, rows: u64) -> Done {
     session.rows_found = rows;
     session.row_count = -1;
     Done::default()
@@ -161,12 +154,6 @@ pub fn borrow(value: SqliteRef<'_>) -> ValueRef<'_> {
     }
 }
 
-/// Rows copied off a lane, packed.
-pub struct Copied {
-    rows: Vec<starling_log::Row>,
-    warnings: (Vec<Warning>, u64),
-}
-
 /// All rows of a statement, packed: for what must leave its thread, or outlive it.
 pub fn collect(connection: &Connection, sql: &str, values: &[Value], limit: u64) -> Result<Vec<starling_log::Row>> {
     let mut statement = connection.prepare_cached(sql).map_err(|e| from_sqlite(&e))?;
@@ -187,93 +174,32 @@ pub fn collect(connection: &Connection, sql: &str, values: &[Value], limit: u64)
     Ok(out)
 }
 
-/// A transaction that wrote reads on its own connection: the rows are copied from the lane's thread.
-async fn run_on_lane(session: &mut Session, plan: &SelectPlan, values: Vec<Value>, sink: &mut dyn Sink) -> Result<u64> {
-    let functions = function_context(session, false);
-    let limit = session.settings().sql_select_limit;
-    let wait_ms = session.settings().lock_wait_ms;
-    let sql: Arc<str> = Arc::from(plan.lowered.sql.as_str());
-    let view = plan.lowered.dbs.iter().any(|d| meta::is_system(d)).then(|| session.view());
-    let job = Box::new(move |lane: &mut Try<'_>| {
-        let _functions = context::enter(functions);
-        let _view = view.clone().map(meta::enter);
-        let rows = collect(lane.connection, &sql, &values, limit);
-        let warnings = context::take_warnings();
-        rows.map(|rows| Copied { rows, warnings })
-    });
-    let db = plan.lowered.dbs.first().cloned().unwrap_or_default();
-    let copied = session.transaction.write(&db, wait_ms, job).await.map_err(from_write)?;
-    session.diagnostics.add(copied.warnings);
-    send(plan, &copied.rows, sink)
-}
-
-fn send(plan: &SelectPlan, rows: &[starling_log::Row], sink: &mut dyn Sink) -> Result<u64> {
-    sink.columns(&plan.columns)?;
-    for row in rows {
-        let cells: SmallVec<[ValueRef<'_>; 16]> = row.as_ref().iter().collect();
-        sink.row(&cells)?;
-        if sink.is_full() {
-            tokio::task::block_in_place(|| sink.flush_blocking())?;
-        }
-    }
-    Ok(rows.len() as u64)
-}
-
-/// What FOR UPDATE and FOR SHARE mean before the query runs: the lanes, in an open transaction.
-pub async fn take_locks(session: &mut Session, query: &Query) -> Result<()> {
-    if query.locking.is_empty() {
-        return Ok(());
-    }
-    if !session.transaction.is_open() {
-        return Ok(());
-    }
-    if query.locking.iter().any(|l| l.wait == LockWait::SkipLocked) {
-        return Err(SqlError::unsupported("SKIP LOCKED"));
-    }
-    let nowait = query.locking.iter().any(|l| l.wait == LockWait::NoWait);
-    let wait_ms = if nowait { 0 } else { session.settings().lock_wait_ms };
-    session.transaction.lock(wait_ms).await.map_err(|e| match e {
-        starling_apply::WriteError::Timeout if nowait => SqlError::new(
-            3572,
-            "Statement aborted because lock(s) could not be acquired immediately and NOWAIT is set.",
-        ),
-        other => from_write(crate::txn::retype(other)),
-    })?;
-    Ok(())
-}
-
-/// SELECT … FOR UPDATE / FOR SHARE: inside a transaction it takes the lanes (nobody else writes until it ends). Outside, the
-/// lock would be given back at once: it reads.
-pub async fn run_locking(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
-    let catalog = session.server.engine.catalog();
-    let plan = {
-        let types: Vec<Ty> = Vec::new();
-        let scope = session.scope(&catalog, text, &types);
-        bind::select(&scope, query, &mut Pins::default())?
-    };
-    take_locks(session, query).await?;
-    run(session, &plan, false, inputs, sink).await
-}
-
 /// SELECT … INTO @a, @b.
-pub async fn run_into(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>) -> Result<Done> {
+pub async fn run_into(session: &mut Session, text: &[u8], parsed: &Parsed, query: &Query, inputs: &Inputs<'_>) -> Result<Done> {
     let Some(Into::Vars(names)) = &query.into else {
         return Err(SqlError::unsupported("SELECT ... INTO OUTFILE"));
     };
-    let catalog = session.server.engine.catalog();
-    let types: Vec<Ty> = Vec::new();
-    take_locks(session, query).await?;
     let mut plain = query.clone();
     plain.into = None;
-    let plan = {
-        let scope = session.scope(&catalog, text, &types);
-        bind::select(&scope, &plain, &mut Pins::default())?
+    let parsed = Parsed {
+        statement: Statement::Query(Box::new(plain)),
+        ..Parsed::clone(parsed)
+    };
+    transaction::open_implicitly(session)?;
+    let catalog = session.server.engine.catalog().version;
+    let Some((plan, _)) = super::plan(session, text, &parsed, &[])? else {
+        return Err(SqlError::internal("not a query"));
+    };
+    let origin = Origin::parsed(text, &parsed, catalog, None);
+    let (shared, _using) = origin.settle(session, &Arc::new(plan)).await?;
+    let Plan::Select(plan) = &*shared else {
+        return Err(SqlError::internal("not a query"));
     };
     if plan.columns.len() != names.len() {
         return Err(SqlError::new(1222, "The used SELECT statements have a different number of columns"));
     }
     let mut kept = Keep::default();
-    run(session, &plan, false, inputs, &mut kept).await?;
+    run(session, &shared, plan, inputs, &mut kept).await?;
     match kept.rows.len() {
         0 => session
             .diagnostics

@@ -3,10 +3,10 @@
 use crate::sql::ast;
 use crate::sql::error::{Result, SqlError};
 use crate::sql::result::Done;
-use crate::sql::session::errors::{from_apply, from_write};
+use crate::sql::session::errors::{from_apply, from_failed_empty};
 use crate::sql::session::{Counters, Session};
 use crate::sql::vars::Isolation;
-use crate::txn::{Options, retype};
+use crate::txn::{Level, Options};
 
 /// What SET TRANSACTION (without a scope) asked for the next transaction only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +23,8 @@ fn options(session: &mut Session, read_only: Option<bool>) -> Options {
         read_only: read_only.or(next.read_only).unwrap_or(settings.read_only),
         newest: isolation == Isolation::ReadCommitted,
         serializable: isolation == Isolation::Serializable,
+        strict: settings.snapshot_isolation,
+        level: Level::One,
     }
 }
 
@@ -38,10 +40,11 @@ pub fn open_implicitly(session: &mut Session) -> Result<()> {
 pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: bool) -> Result<Done> {
     Counters::add(&session.server.counters.begins);
     end(session).await?;
-    session.server.tables.release(session.connection_id());
+    session.transaction.unlock_tables();
     let options = options(session, read_only);
     session.transaction.begin(options);
-    if snapshot {
+    // Only a snapshot that reads go by is worth pinning.
+    if snapshot && !options.newest && !options.serializable {
         session.transaction.pin().map_err(|e| from_apply(&e))?;
     }
     Ok(Done::default())
@@ -49,7 +52,7 @@ pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: boo
 
 /// Commits what is open (COMMIT, BEGIN, schema changes …).
 pub async fn end(session: &mut Session) -> Result<()> {
-    session.transaction.commit().await.map(|_| ()).map_err(|e| from_write(retype(e)))
+    session.transaction.commit().await.map(|_| ()).map_err(from_failed_empty)
 }
 
 pub async fn commit(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
@@ -62,7 +65,7 @@ pub async fn commit(session: &mut Session, chain: bool, release: bool) -> Result
 pub async fn rollback(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
     Counters::add(&session.server.counters.rollbacks);
     let ended = session.transaction.options();
-    session.transaction.rollback().await;
+    session.transaction.rollback();
     after(session, ended, chain, release)
 }
 
@@ -84,23 +87,23 @@ fn no_savepoint(name: &str) -> SqlError {
 
 pub async fn savepoint(session: &mut Session, name: &str) -> Result<Done> {
     open_implicitly(session)?;
-    session.transaction.savepoint(name).await.map_err(|e| from_write(retype(e)))?;
+    session.transaction.savepoint(name).map_err(from_failed_empty)?;
     Ok(Done::default())
 }
 
 pub async fn rollback_to(session: &mut Session, name: &str) -> Result<Done> {
-    match session.transaction.rollback_to(name).await {
+    match session.transaction.rollback_to(name) {
         Ok(true) => Ok(Done::default()),
         Ok(false) => Err(no_savepoint(name)),
-        Err(e) => Err(from_write(retype(e))),
+        Err(e) => Err(from_failed_empty(e)),
     }
 }
 
 pub async fn release(session: &mut Session, name: &str) -> Result<Done> {
-    match session.transaction.release(name).await {
+    match session.transaction.release(name) {
         Ok(true) => Ok(Done::default()),
         Ok(false) => Err(no_savepoint(name)),
-        Err(e) => Err(from_write(retype(e))),
+        Err(e) => Err(from_failed_empty(e)),
     }
 }
 

@@ -23,6 +23,8 @@ pub struct UpdatePlan {
     ignore: bool,
     way: Way,
     reads: Vec<String>,
+    /// Tables that it reads in joins and subqueries.
+    used: Vec<Arc<Table>>,
     args: Vec<Arg>,
 }
 
@@ -117,6 +119,7 @@ pub fn plan(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<
         ignore: update.ignore,
         way,
         reads: std::mem::take(&mut binder.out.dbs),
+        used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
     })))
 }
@@ -211,6 +214,7 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
         ignore: update.ignore,
         way: Way::Chosen(targets),
         reads: std::mem::take(&mut binder.out.dbs),
+        used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
     })))
 }
@@ -239,6 +243,9 @@ impl UpdatePlan {
             Way::Direct { table, .. } => vec![table],
             Way::Chosen(targets) => targets.iter().map(|t| &t.table).collect(),
         }
+    }
+    pub fn used(&self) -> &[Arc<Table>] {
+        &self.used
     }
     pub fn reads(&self) -> &[String] {
         &self.reads

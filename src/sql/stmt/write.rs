@@ -15,14 +15,13 @@ use crate::sql::error::{Result, SqlError};
 use crate::sql::func::context::{self, Context, Warning};
 use crate::sql::plan::Arg;
 use crate::sql::result::{Done, ResultColumn, Sink};
-use crate::sql::session::errors::{from_sqlite, from_write, read_only};
+use crate::sql::session::errors::{from_failed, from_sqlite, read_only};
 use crate::sql::session::{Counters, Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
-use crate::txn::tables::TableLocks;
+use crate::txn::{Asked, Call, Level};
 
 use super::delete::DeletePlan;
 use super::insert::InsertPlan;
-use super::lock;
 use super::update::UpdatePlan;
 
 #[derive(Debug)]
@@ -62,24 +61,27 @@ impl WritePlan {
         }
     }
     /// The tables it changes.
-    fn tables(&self) -> Vec<&Arc<Table>> {
+    pub fn tables(&self) -> Vec<&Arc<Table>> {
         match self {
             WritePlan::Insert(plan) => vec![&plan.table],
             WritePlan::Update(plan) => plan.tables(),
             WritePlan::Delete(plan) => plan.tables(),
         }
     }
-    /// Asked on the lane: may it change them, or does LOCK TABLES of another session keep it waiting (`Ok(false)`)?
-    fn may_run(&self, locks: &TableLocks, session: u32) -> Result<bool> {
-        if locks.is_idle() {
-            return Ok(true);
-        }
-        for table in self.tables() {
-            if !lock::may_write(locks, session, table.id, &table.name)? {
-                return Ok(false);
+    /// The tables it changes or reads.
+    pub fn used(&self) -> Vec<Arc<Table>> {
+        let mut out: Vec<Arc<Table>> = self.tables().into_iter().cloned().collect();
+        let mut add = |table: &Arc<Table>| {
+            if !out.iter().any(|t| t.id == table.id) {
+                out.push(Arc::clone(table));
             }
+        };
+        match self {
+            WritePlan::Insert(plan) => plan.used().for_each(&mut add),
+            WritePlan::Update(plan) => plan.used().iter().for_each(&mut add),
+            WritePlan::Delete(plan) => plan.used().iter().for_each(&mut add),
         }
-        Ok(true)
+        out
     }
     /// Other databases that it reads: to be pinned at one point before it runs.
     fn reads(&self) -> Vec<&str> {
@@ -177,38 +179,16 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
         zero_is_value: session.settings().mode.no_auto_value_on_zero,
         foreign_keys: session.settings().foreign_key_checks,
     };
-    loop {
-        if let Some(outcome) = attempt(session, plan, write, settings, inputs).await? {
-            return conclude(session, write, outcome, sink);
-        }
-        // Under an open transaction it would wait with lanes in its hands that the other may need.
-        let locks = session.server.tables.clone();
-        let id = session.connection_id();
-        let wait = Duration::from_millis(session.settings().lock_wait_ms);
-        let free = || !matches!(write.may_run(&locks, id), Ok(false));
-        if session.transaction.is_open() || !locks.until(wait, free).await {
-            return Err(lock::timeout());
-        }
-    }
+    let outcome = attempt(session, plan, write, settings, inputs).await?;
+    conclude(session, write, outcome, sink)
 }
 
-/// One try on the lane; `None`: a table is locked by another session.
-async fn attempt(
-    session: &mut Session,
-    plan: &Arc<Plan>,
-    write: &WritePlan,
-    settings: JobSettings,
-    inputs: &Inputs<'_>,
-) -> Result<Option<Outcome>> {
-    let wait_ms = session.settings().lock_wait_ms;
+/// On the lane, as often as locks are in its way.
+async fn attempt(session: &mut Session, plan: &Arc<Plan>, write: &WritePlan, settings: JobSettings, inputs: &Inputs<'_>) -> Result<Outcome> {
     let mut prepared = prepare(session, write, settings, inputs)?;
     let shared = plan.clone();
-    let (locks, id) = (session.server.tables.clone(), session.connection_id());
-    let job = Box::new(move |lane: &mut Try<'_>| {
+    let work = Box::new(move |lane: &mut Try<'_>, _: &mut Asked<'_>| {
         if let Plan::Write(write) = &*shared {
-            if !write.may_run(&locks, id)? {
-                return Ok(None);
-            }
             write.check_tables(lane.catalog)?;
             let reads = write.reads();
             if !reads.is_empty() {
@@ -228,10 +208,18 @@ async fn attempt(
         outcome.map(|mut outcome| {
             outcome.warnings.1 += warnings.1;
             outcome.warnings.0.extend(warnings.0);
-            Some(outcome)
+            outcome
         })
     });
-    session.transaction.write(write.db(), wait_ms, job).await.map_err(from_write)
+    let tables = write.used();
+    let call = Call {
+        db: write.db(),
+        tables: &tables,
+        wait: Duration::from_millis(session.settings().lock_wait_ms),
+        at_once: false,
+        level: Level::One,
+    };
+    session.transaction.run(&call, work).await.map_err(from_failed)
 }
 
 /// A statement's arguments, evaluated.

@@ -76,6 +76,7 @@ pub const DEFS: &[Def] = &[
     v("innodb_read_only", Global, Bool, ReadOnly, "OFF"),
     v("innodb_redo_log_capacity", Global, UInt(8388608, u64::MAX), Free, "104857600"),
     v("innodb_rollback_on_timeout", Global, Bool, ReadOnly, "OFF"),
+    v("innodb_snapshot_isolation", Both, Bool, Honoured, "ON"),
     v("innodb_sort_buffer_size", Global, UInt(65536, 67108864), ReadOnly, "1048576"),
     v("innodb_stats_auto_recalc", Global, Bool, Free, "ON"),
     v("innodb_stats_on_metadata", Global, Bool, Free, "OFF"),

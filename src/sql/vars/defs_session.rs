@@ -133,7 +133,7 @@ pub const DEFS: &[Def] = &[
     v("lc_messages", Both, Text, Fixed, "en_US"),
     v("lc_messages_dir", Global, Text, ReadOnly, ""),
     v("lc_time_names", Both, Text, Fixed, "en_US"),
-    v("lock_wait_timeout", Both, UInt(1, 31536000), Free, "31536000"),
+    v("lock_wait_timeout", Both, UInt(1, 31536000), Honoured, "31536000"),
     v("long_query_time", Both, Real(0.0, 31536000.0), Free, "10"),
     v("log_slow_extra", Global, Bool, Free, "OFF"),
     v("log_slow_admin_statements", Global, Bool, Free, "OFF"),

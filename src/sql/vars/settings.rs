@@ -20,7 +20,11 @@ pub struct Settings {
     pub read_only: bool,
     pub foreign_key_checks: bool,
     pub sql_safe_updates: bool,
+    /// `innodb_lock_wait_timeout`
     pub lock_wait_ms: u64,
+    /// `lock_wait_timeout`: for definitions (metadata locks), and LOCK TABLES.
+    pub definition_wait_ms: u64,
+    pub snapshot_isolation: bool,
     /// 0: no limit.
     pub max_execution_ms: u64,
     pub sql_select_limit: u64,
@@ -66,6 +70,8 @@ impl Settings {
             foreign_key_checks: on("foreign_key_checks"),
             sql_safe_updates: on("sql_safe_updates"),
             lock_wait_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
+            definition_wait_ms: number("lock_wait_timeout").saturating_mul(1000),
+            snapshot_isolation: on("innodb_snapshot_isolation"),
             max_execution_ms: number("max_execution_time"),
             sql_select_limit: number("sql_select_limit"),
             group_concat_max_len: number("group_concat_max_len"),

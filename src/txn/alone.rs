@@ -1,0 +1,149 @@
+//! Statements that are transactions of their own (autocommit).
+//!
+//! Promises: at ONE they hold no locks unless they had to wait for one, and then only until they are done; a lost race is run again
+//! here, not by the client. Must not know: SQL.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use starling_apply::engine::WriteError;
+
+use super::decide::{Decider, Level, Proposal, Refused};
+use super::failed::Failed;
+use super::locks::core::Age;
+use super::locks::{Denied, Kind, Party};
+use super::shared::Home;
+use super::statement::{self, Call, Inner, Shared, Work};
+
+/// How often a statement that loses races between nodes is run again before the client hears of it.
+const ATTEMPTS: usize = 32;
+
+/// Runs the work as a transaction of its own.
+pub async fn run<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: Work<T, E>) -> Result<T, Failed<E>> {
+    let work: Shared<T, E> = Arc::new(Mutex::new(work));
+    match home.shared.decider.get() {
+        Some(decider) if call.level != Level::One => decided(home, call, &work, &**decider).await,
+        _ => kept(home, call, &work).await,
+    }
+}
+
+/// At ONE: the lane keeps what the job did.
+async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: &Shared<T, E>) -> Result<T, Failed<E>> {
+    let (engine, locks) = (&home.shared.engine, &home.shared.locks);
+    let tables = statement::definitions(call.tables.iter());
+    let blocked = if home.tables.is_some() {
+        tables.clone()
+    } else {
+        let job = statement::looking(work, locks, tables.clone(), call.at_once);
+        match engine.write(call.db, call.wait_ms(), job).await {
+            Ok((value, _)) => return Ok(value),
+            Err(error) => match Inner::into_failed(error) {
+                Ok(failed) => return Err(failed),
+                Err(blocked) => blocked,
+            },
+        }
+    };
+    let age = home.shared.age();
+    let mut queue = [tables, blocked].concat();
+    loop {
+        let party = Arc::new(home.join(age, Kind::Statement));
+        match in_turn(home, call, work, &party, std::mem::take(&mut queue)).await {
+            // Somebody older was in between: again, and older than most by now.
+            Err(Failed::Denied(Denied::Wounded)) => queue = statement::definitions(call.tables.iter()),
+            other => return other,
+        }
+    }
+}
+
+/// With a place in the lock table.
+async fn in_turn<T: Send + 'static, E: Send + 'static>(
+    home: &Home,
+    call: &Call<'_>,
+    work: &Shared<T, E>,
+    party: &Arc<Party>,
+    queue: Vec<super::locks::Wanted>,
+) -> Result<T, Failed<E>> {
+    let patience = home.patience(call.wait);
+    party.take(&queue, &patience).await?;
+    loop {
+        let mut job = statement::locking(work, party, &home.shared.locks, call.at_once);
+        let firm = Arc::clone(party);
+        // What the lane keeps is committed: from here on nobody may take the locks.
+        let job = Box::new(move |lane: &mut starling_apply::lane::Try<'_>| {
+            let done = job(lane)?;
+            if firm.make_firm() { Ok(done) } else { Err(Inner::Wounded) }
+        });
+        match home.shared.engine.write(call.db, call.wait_ms(), job).await {
+            Ok((done, _)) => return Ok(done.value),
+            Err(error) => match Inner::into_failed(error) {
+                Ok(failed) => return Err(failed),
+                Err(_) => party.settled(&patience).await?,
+            },
+        }
+    }
+}
+
+/// At QUORUM and ALL: tried out, proposed, and run again if another transaction was first.
+async fn decided<T: Send + 'static, E: Send + 'static>(
+    home: &Home,
+    call: &Call<'_>,
+    work: &Shared<T, E>,
+    decider: &dyn Decider,
+) -> Result<T, Failed<E>> {
+    let age = home.shared.age();
+    for _ in 0..ATTEMPTS {
+        let party = Arc::new(home.join(age, Kind::Statement));
+        match propose(home, call, work, decider, &party, age).await {
+            Err(failed) if failed.lost() => {}
+            other => return other,
+        }
+    }
+    Err(Failed::Refused(Refused::Conflict))
+}
+
+async fn propose<T: Send + 'static, E: Send + 'static>(
+    home: &Home,
+    call: &Call<'_>,
+    work: &Shared<T, E>,
+    decider: &dyn Decider,
+    party: &Arc<Party>,
+    age: Age,
+) -> Result<T, Failed<E>> {
+    let patience = home.patience(call.wait);
+    party.take(&statement::definitions(call.tables.iter()), &patience).await?;
+    loop {
+        let job = statement::locking(work, party, &home.shared.locks, call.at_once);
+        let (done, body) = match home.shared.engine.try_out(call.db, call.wait_ms(), job).await {
+            Ok(tried) => tried,
+            Err(error) => match Inner::into_failed(error) {
+                Ok(failed) => return Err(failed),
+                Err(_) => {
+                    party.settled(&patience).await?;
+                    continue;
+                }
+            },
+        };
+        if body.is_empty() {
+            return Ok(done.value);
+        }
+        if !party.make_firm() {
+            return Err(Failed::Denied(Denied::Wounded));
+        }
+        let proposal = Proposal {
+            body,
+            claims: [done.asked, done.changed].concat(),
+            age,
+            level: call.level,
+        };
+        return match decider.decide(proposal).await {
+            Ok(_) => Ok(done.value),
+            Err(refused) => Err(Failed::Refused(refused)),
+        };
+    }
+}
+
+impl<E> From<WriteError<E>> for Failed<E> {
+    fn from(error: WriteError<E>) -> Failed<E> {
+        Failed::Write(error)
+    }
+}

@@ -1,0 +1,57 @@
+//! What all transactions of a node share, and what each of them knows of its session.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use starling_apply::Engine;
+
+use super::decide::Decider;
+use super::locks::core::Age;
+use super::locks::{Interrupt, Kind, Locks, Party, Patience};
+
+pub struct Shared {
+    pub engine: Arc<Engine>,
+    pub locks: Arc<Locks>,
+    /// Set where transactions can be decided between nodes.
+    pub decider: OnceLock<Arc<dyn Decider>>,
+}
+
+impl Shared {
+    pub fn new(engine: Arc<Engine>) -> Arc<Shared> {
+        Arc::new(Shared {
+            engine,
+            locks: Arc::default(),
+            decider: OnceLock::new(),
+        })
+    }
+    /// An age for a first attempt made now.
+    pub fn age(&self) -> Age {
+        self.locks.age(self.engine.log().clock().now_ms())
+    }
+}
+
+/// A session's side of it.
+#[derive(Clone)]
+pub struct Home {
+    pub shared: Arc<Shared>,
+    pub session: u32,
+    /// Ends the session's waiting.
+    pub interrupt: Arc<Interrupt>,
+    /// LOCK TABLES of this session.
+    pub tables: Option<Arc<Party>>,
+}
+
+impl Home {
+    pub fn patience(&self, wait: Duration) -> Patience {
+        Patience {
+            wait,
+            interrupt: Arc::clone(&self.interrupt),
+        }
+    }
+    /// A party of this session's. Who has LOCK TABLES goes before all others, as others may wait for its tables.
+    pub fn join(&self, age: Age, kind: Kind) -> Party {
+        let friend = self.tables.as_deref();
+        let age = if friend.is_some() { Age(0, age.1) } else { age };
+        self.shared.locks.join(age, self.session, kind, friend)
+    }
+}
