@@ -25,11 +25,7 @@ impl Claims {
     }
     /// In the order of their keys.
     pub fn into_vec(self) -> Vec<Claim> {
-        let mut out: Vec<Claim> = self
-            .all
-            .into_iter()
-            .map(|((key, mode), base)| Claim { key, mode, base })
-            .collect();
+        let mut out: Vec<Claim> = self.all.into_iter().map(|((key, mode), base)| Claim { key, mode, base }).collect();
         out.sort_by(|a, b| (&a.key, a.mode).cmp(&(&b.key, b.mode)));
         out
     }

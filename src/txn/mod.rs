@@ -357,9 +357,7 @@ impl Transaction {
 impl Open {
     fn party(&mut self, home: &Home) -> Arc<Party> {
         let age = self.age;
-        let party = self
-            .party
-            .get_or_insert_with(|| Arc::new(home.join(age, Kind::Transaction)));
+        let party = self.party.get_or_insert_with(|| Arc::new(home.join(age, Kind::Transaction)));
         Arc::clone(party)
     }
     fn wake(&mut self) -> Result<(), ApplyError> {

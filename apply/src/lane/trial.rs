@@ -69,7 +69,8 @@ impl Runner {
                 work.finish(ended);
             }
             Ok(Ran::Undone(failure)) => {
-                if bare {
+                // An overlay put in place just now is nobody's to let go yet.
+                if bare || self.retained.is_none() {
                     self.evict();
                 }
                 work.finish(failure.map_or_else(|| Ok(Ended::default()), Err));

@@ -63,7 +63,9 @@ impl Binder<'_> {
             _ => {
                 let exclusive = clauses.iter().any(|c| c.exclusive);
                 if skip {
-                    return Err(SqlError::unsupported("SKIP LOCKED where rows cannot be told apart (groups, DISTINCT, UNION, derived tables)"));
+                    return Err(SqlError::unsupported(
+                        "SKIP LOCKED where rows cannot be told apart (groups, DISTINCT, UNION, derived tables)",
+                    ));
                 }
                 let all = self.out.tables.iter().cloned();
                 all.map(|table| LockedTable {

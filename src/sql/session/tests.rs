@@ -273,3 +273,5 @@ async fn locked_tables_are_left_alone_by_others() {
     assert_eq!(waiting.await.unwrap()[0], "ok 1 0");
     assert_eq!(w.run("select count(*) from t").await, ["2"]);
 }
+
+mod transactions;

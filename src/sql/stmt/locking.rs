@@ -41,7 +41,9 @@ pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, i
     let functions = function_context(session, false);
     let view = plan.lowered.dbs.iter().any(|d| meta::is_system(d)).then(|| session.view());
     let dbs: Vec<String> = plan.lowered.dbs.iter().filter(|d| !meta::is_system(d)).cloned().collect();
-    let db = home(session, locks).or_else(|| dbs.first().cloned()).ok_or_else(SqlError::no_database)?;
+    let db = home(session, locks)
+        .or_else(|| dbs.first().cloned())
+        .ok_or_else(SqlError::no_database)?;
     let limit = session.settings().sql_select_limit;
     let (lane_db, job_plan) = (db.clone(), Arc::clone(shared));
     let work = Box::new(move |lane: &mut Try<'_>, asked: &mut Asked<'_>| {
@@ -144,7 +146,11 @@ fn claim_rows(lane: &mut Try<'_>, asked: &mut Asked<'_>, table: &LockedTable, ke
     }
     asked.claims.push(Claim {
         key: ClaimKey::Table { table: table.table.id },
-        mode: if table.exclusive { Mode::IntentExclusive } else { Mode::IntentShared },
+        mode: if table.exclusive {
+            Mode::IntentExclusive
+        } else {
+            Mode::IntentShared
+        },
         base: Version::default(),
     });
     let claims = lane.claim_rows(table.table.id, mode(table), keys).map_err(broken)?;

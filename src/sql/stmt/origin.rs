@@ -81,11 +81,7 @@ impl<'a> Origin<'a> {
             let tables = plan.tables();
             lock::check(session, &plan)?;
             let wait = std::time::Duration::from_millis(session.settings().definition_wait_ms);
-            let using = session
-                .transaction
-                .using(&tables, wait)
-                .await
-                .map_err(from_failed_empty)?;
+            let using = session.transaction.using(&tables, wait).await.map_err(from_failed_empty)?;
             let now = session.server.engine.catalog().version;
             if now == version {
                 return Ok((self.sighted(session, plan)?, using));
@@ -174,7 +170,11 @@ fn sight(session: &Session, plan: &Plan) -> Option<Sight> {
     if !session.transaction.has_written() {
         return None;
     }
-    let mut own: Vec<u64> = tables.iter().map(|t| t.id).filter(|t| session.transaction.has_changed(*t)).collect();
+    let mut own: Vec<u64> = tables
+        .iter()
+        .map(|t| t.id)
+        .filter(|t| session.transaction.has_changed(*t))
+        .collect();
     own.sort_unstable();
     (!own.is_empty()).then(|| Sight {
         own: Some(own.into()),

@@ -184,7 +184,13 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
 }
 
 /// On the lane, as often as locks are in its way.
-async fn attempt(session: &mut Session, plan: &Arc<Plan>, write: &WritePlan, settings: JobSettings, inputs: &Inputs<'_>) -> Result<Outcome> {
+async fn attempt(
+    session: &mut Session,
+    plan: &Arc<Plan>,
+    write: &WritePlan,
+    settings: JobSettings,
+    inputs: &Inputs<'_>,
+) -> Result<Outcome> {
     let mut prepared = prepare(session, write, settings, inputs)?;
     let shared = plan.clone();
     let work = Box::new(move |lane: &mut Try<'_>, _: &mut Asked<'_>| {
