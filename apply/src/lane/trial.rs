@@ -52,8 +52,6 @@ impl Runner {
             Ok(keep_until) => keep_until,
             Err(failure) => {
                 self.evict();
-                // What the overlay holds until it is answered is the session's alone again.
-                drop(overlay);
                 work.finish(Err(failure));
                 return;
             }
@@ -94,26 +92,16 @@ impl Runner {
         let desk = self.desk()?;
         let changes = desk.take();
         let catalog = Arc::clone(desk.catalog());
-        let now = Instant::now();
-        let (mut token, mut rows, mut id) = (new_token(), 0, 0);
-        if let Some(content) = overlay {
-            let content = content.lock();
-            id = content.id();
-            rows = content.rows() + u64::from(changes.count);
-            if changes.is_empty() {
-                token = content.token();
+        let mut token = new_token();
+        match overlay.filter(|_| lanes.len() == 1) {
+            Some(content) => {
+                let content = content.lock();
+                if changes.is_empty() {
+                    token = content.token();
+                }
+                self.retain(&content, token, content.rows() + u64::from(changes.count), keep_until);
             }
-        }
-        if overlay.is_some() && lanes.len() == 1 {
-            let idle = if rows > SPILL_ROWS { RETAIN_LARGE } else { RETAIN };
-            self.retained = Some(Retained {
-                token,
-                overlay: id,
-                until: now + idle,
-                keep_until,
-            });
-        } else {
-            self.evict();
+            None => self.evict(),
         }
         Ok(Ended::Tried(changes, catalog, token))
     }
@@ -136,7 +124,20 @@ impl Runner {
         let start = Instant::now();
         self.desk()?.replay(&content)?;
         let took = start.elapsed();
-        Ok((content.rows() > SPILL_ROWS).then(|| Instant::now() + took))
+        let keep_until = (content.rows() > SPILL_ROWS).then(|| Instant::now() + took);
+        // Should the statement fail, this is what is left.
+        self.retain(&content, content.token(), content.rows(), keep_until);
+        Ok(keep_until)
+    }
+
+    fn retain(&mut self, content: &Content, token: u64, rows: u64, keep_until: Option<Instant>) {
+        let idle = if rows > SPILL_ROWS { RETAIN_LARGE } else { RETAIN };
+        self.retained = Some(Retained {
+            token,
+            overlay: content.id(),
+            until: Instant::now() + idle,
+            keep_until,
+        });
     }
 
     fn begin_over(&mut self, lanes: &[Arc<Lane>]) -> Result<(), Failure> {
@@ -155,8 +156,9 @@ impl Runner {
             desk.rollback();
         }
     }
+    /// The same, if anything is.
     pub(super) fn let_go(&mut self) {
-        if self.retained.is_some() {
+        if self.retained.is_some() || self.desk.as_ref().is_some_and(|d| !d.connection().is_autocommit()) {
             self.evict();
         }
     }

@@ -2,7 +2,12 @@
 
 mod capture;
 mod claims;
+mod interleave;
 mod kit;
+mod large;
+#[allow(dead_code)]
+#[path = "../reference/model.rs"]
+mod model;
 mod numbers;
 mod open;
 mod overlays;
