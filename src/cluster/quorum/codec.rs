@@ -329,7 +329,13 @@ fields!(Place { origin, seq });
 fields!(Version { stamp, place });
 fields!(Ballot { round, voter });
 fields!(Seat { member, voter, one });
-fields!(Epoch { number, seats, made });
+fields!(Epoch {
+    number,
+    seats,
+    made,
+    causes,
+    words
+});
 fields!(Claim { key, mode, base, at });
 fields!(Change { epoch, fences });
 fields!(OpenPlace { seq, epoch });
@@ -348,8 +354,11 @@ fields!(Prepare {
     body
 });
 fields!(Gossip {
+    start,
+    number,
     epoch,
     word,
+    words,
     floor,
     applied,
     held,
@@ -418,7 +427,7 @@ variants!(Message {
     9 Ask { place, want };
     10 Settled { place, settled };
     11 Gossip(gossip);
-    12 Check;
+    12 Check { flush };
     13 CheckAnswer { flush, quorum, one };
     14 Home(message);
 });

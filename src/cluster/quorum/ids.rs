@@ -3,7 +3,7 @@
 //! Promises: a voter is one incarnation of one log (PROTOCOL 1), so whoever lost its log can never answer for its old votes.
 //! Must not know: messages, transactions.
 
-use starling_log::{Origin, Stamp};
+use starling_log::{Origin, Stamp, VersionVector};
 
 /// A voter is named by its quorum sequence: numbers of origins are never reused and stand for one incarnation (PROTOCOL 1, 3).
 pub type Voter = Origin;
@@ -44,6 +44,11 @@ pub struct Epoch {
     pub seats: Vec<Seat>,
     /// The entry that made it; the default for the first.
     pub made: Version,
+    /// What that entry was caused by: the words of those who had finished with the epoch before the last (PROTOCOL 17).
+    pub causes: VersionVector,
+    /// What all those had applied who finished with the epochs before this one, once they were enough for the next change
+    /// (PROTOCOL 17). Kept: who said so may be lost later.
+    pub words: Option<VersionVector>,
 }
 
 /// The newest change of a key that is known; the default stands for one never seen (absent, or long stable).
@@ -65,7 +70,13 @@ impl Default for Version {
 impl Epoch {
     pub fn new(number: u64, mut seats: Vec<Seat>, made: Version) -> Epoch {
         seats.sort_by_key(|seat| seat.voter);
-        Epoch { number, seats, made }
+        Epoch {
+            number,
+            seats,
+            made,
+            causes: VersionVector::new(),
+            words: None,
+        }
     }
     pub fn len(&self) -> usize {
         self.seats.len()

@@ -146,10 +146,15 @@ pub enum Settled {
 /// What each member tells all others now and then.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gossip {
+    /// The sender's start, and a number that goes up: the later one counts.
+    pub start: u32,
+    pub number: u64,
     /// The newest epoch it knows.
     pub epoch: u64,
     /// It has resolved and applied all it held of epochs before this one, and `applied` has it in it (PROTOCOL 17).
     pub word: u64,
+    /// Of its newest epoch: see `Epoch::words`.
+    pub words: Option<VersionVector>,
     /// PROTOCOL 15: nothing at or below `floor` that is not within `applied` will be issued or voted for.
     pub floor: Stamp,
     pub applied: VersionVector,
@@ -220,8 +225,8 @@ pub enum Message {
         settled: Settled,
     },
     Gossip(Box<Gossip>),
-    /// PROTOCOL 2: what do you know of me?
-    Check,
+    /// PROTOCOL 2: what do you know of me? (The asker's last durable flush as it started.)
+    Check { flush: u64 },
     CheckAnswer {
         /// The highest flush of the asker that is remembered.
         flush: u64,

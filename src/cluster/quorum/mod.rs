@@ -8,16 +8,30 @@
 //! says rests on writes that its driver makes durable first: a `Send` names the write it waits for. Must not know: SQL, rows,
 //! sockets, how entries are stored.
 //!
-//! Reading order: [`ids`] → [`message`] → [`record`] → [`node`] (inputs, effects, the world) and what it delegates to.
+//! Reading order: [`ids`] → [`message`] → [`record`] → [`node`] (inputs, effects, the world) → `state` (one voter) → `coordinator`
+//! (its own transactions) → `acceptor` (everybody's) → `recovery` (ballots) → `settle` (decided: log, tables, clearing) → `floors`
+//! → `epochs` → `start` (what others remember).
 
+mod acceptor;
 pub mod codec;
+mod coordinator;
+mod epochs;
+mod floors;
 pub mod home;
 pub mod ids;
+mod keys;
 pub mod message;
 pub mod node;
+pub mod plant;
 pub mod record;
+mod recovery;
+mod settle;
+mod start;
+mod state;
 
 pub use ids::{Ballot, Epoch, Outcome, Seat, Version, Voter, WriteNo};
 pub use message::{Change, Claim, Frame, Gossip, Head, Kind, Level, Message, Mode, No, Prepare, Proposal, Settled, Vote};
-pub use node::{Answer, Effect, Input, Node, Refusal, Settings, World};
+pub use node::{Answer, Effect, Input, Recovered, Refusal, Settings, Ticket, World};
+pub use plant::Plant;
 pub use record::{Record, RecordKey};
+pub use state::Node;

@@ -1,4 +1,4 @@
-//! One voter: what goes in, what comes out, and who handles it.
+//! What goes into a voter, what comes out, and what it asks of its node.
 //!
 //! The contract with the driver:
 //! * Effects are carried out in order. `Write` and `Erase` go to the pending tree, `Learn` appends to the log; none of them
@@ -6,6 +6,7 @@
 //!   the last write it covers, and the number of the flush.
 //! * `Send { after }` may leave once `Flushed { upto ≥ after }` (0: at once). Messages to one peer may share a frame, in order.
 //! * `Answer` may go to the client at once: what it rests on is durable and applied by then.
+//! * At a start, after `Node::new`, every change of epochs or fences in the log is said again by `Changed`.
 //! * Messages may be lost, late, doubled or swapped. Effects may not.
 
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use std::sync::Arc;
 use starling_log::{Hlc, Origin, Place, Stamp, VersionVector};
 
 use super::ids::{Epoch, Outcome, Seat, Version, Voter, WriteNo};
-use super::message::{Change, Claim, Frame, Head, Message, No, Prepare, Proposal};
+use super::message::{Change, Claim, Frame, Message, No, Prepare, Proposal};
+use super::plant::Plant;
 use super::record::{Record, RecordKey};
 
 /// Names a proposal to whoever made it.
@@ -47,6 +49,7 @@ pub enum Input {
     /// An entry that changes epochs or fences was taken in by a stream.
     Changed {
         version: Version,
+        causes: VersionVector,
         change: Change,
     },
     /// Failure detection: do not wait for this one (or do again).
@@ -73,10 +76,12 @@ pub enum Effect {
         message: Message,
         after: WriteNo,
     },
-    /// Append to the log at this place (dense by origin) and apply; `None`: a void.
+    /// Append to the log at this place (dense by origin) and apply; `None`: a void. `sync`: nothing durable in `pending` explains
+    /// it, so it is to be durable in the log before the tables show it (PROTOCOL 11).
     Learn {
         place: Place,
         prepare: Option<Arc<Prepare>>,
+        sync: bool,
     },
     /// Send a peer the entries it lacks, by the ordinary stream.
     Supply {
@@ -92,10 +97,12 @@ pub enum Effect {
         ticket: Ticket,
         answer: Answer,
     },
-    /// Entries of this origin beyond this number are not to be taken; `None`: the fence did not come to be.
+    /// Entries of this origin beyond this number are not to be taken; `None`: the fence did not come to be. `decided`: what the log
+    /// holds beyond it is void, and is taken out before the fold (PROTOCOL 18).
     Fence {
         origin: Origin,
         last: Option<u64>,
+        decided: bool,
     },
     /// A new epoch counts from here on.
     Epoch(Epoch),
@@ -144,6 +151,8 @@ pub trait World {
     fn dropped(&self) -> Stamp;
     /// The oldest snapshot open here.
     fn oldest_snapshot(&self) -> Stamp;
+    /// The lowest stamp of this node's own entries that its tables do not show yet.
+    fn lowest_unapplied(&self) -> Option<Stamp>;
     /// What stands at a place of the log; `None`: pruned.
     fn outcome(&self, place: Place) -> Option<Outcome>;
     /// Local, unprepared holders of these keys lose them (1213 at their next statement). `Err(key)`: one is older and holds the
@@ -164,6 +173,9 @@ pub struct Settings {
     /// Places reserved at once.
     pub block: u64,
     pub seed: u64,
+    /// For tests only: the rule to leave out.
+    #[doc(hidden)]
+    pub plant: Option<Plant>,
 }
 
 impl Default for Settings {
@@ -176,6 +188,7 @@ impl Default for Settings {
             drift_ms: 500,
             block: 256,
             seed: 1,
+            plant: None,
         }
     }
 }
@@ -193,49 +206,4 @@ pub struct Recovered {
     pub flush: u64,
     /// This node's first start: nobody can know anything of it.
     pub first: bool,
-}
-
-/// One voter.
-pub struct Node {
-    me: Seat,
-    flush: u64,
-    epoch: Epoch,
-}
-
-impl Node {
-    pub fn new(_settings: Settings, recovered: Recovered, _world: &mut dyn World, _out: &mut Vec<Effect>) -> Node {
-        Node {
-            me: recovered.me,
-            flush: recovered.flush,
-            epoch: recovered.epoch,
-        }
-    }
-
-    pub fn step(&mut self, input: Input, _world: &mut dyn World, out: &mut Vec<Effect>) {
-        let ticket = match input {
-            Input::Propose { ticket, .. } | Input::Admit { ticket, .. } | Input::Remove { ticket, .. } => ticket,
-            _ => return,
-        };
-        let answer = Answer::Refused(Refusal::NotReady("quorum commit is not built yet"));
-        out.push(Effect::Answer { ticket, answer });
-    }
-
-    /// What goes in front of every frame.
-    pub fn head(&self) -> Head {
-        Head {
-            from: self.me.voter,
-            start: 0,
-            flush: self.flush,
-            settled_below: 1,
-        }
-    }
-
-    pub fn epoch(&self) -> &Epoch {
-        &self.epoch
-    }
-
-    /// Nothing at or below it can appear any more (PROTOCOL 16).
-    pub fn stable(&self) -> Stamp {
-        Stamp::default()
-    }
 }
