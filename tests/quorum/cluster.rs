@@ -246,12 +246,28 @@ impl Sim {
                 Out::Want { of, have } => self.travel(voter, of, Event::Want { of, back: voter, have }),
                 Out::Answer(ticket, answer) => self.answered(ticket, answer),
                 Out::Flush { ops, upto } => {
-                    let ms = if self.rng.permille(50) { self.rng.between(5, 120) } else { self.rng.between(1, 4) };
-                    self.at(ms, Event::Flush { of: voter, life, ops, upto });
+                    let ms = if self.rng.permille(50) {
+                        self.rng.between(5, 120)
+                    } else {
+                        self.rng.between(1, 4)
+                    };
+                    self.at(
+                        ms,
+                        Event::Flush {
+                            of: voter,
+                            life,
+                            ops,
+                            upto,
+                        },
+                    );
                 }
                 Out::Apply => {
                     let slow = self.mix.slow_apply;
-                    let ms = if self.rng.permille(slow) { self.rng.between(20, 600) } else { self.rng.below(3) };
+                    let ms = if self.rng.permille(slow) {
+                        self.rng.between(20, 600)
+                    } else {
+                        self.rng.below(3)
+                    };
                     self.at(ms, Event::Apply(voter, life));
                 }
             }
@@ -290,7 +306,9 @@ impl Sim {
 
     fn start(&mut self, voter: Voter, ahead: bool) {
         let mut out = Vec::new();
-        let Some(host) = self.hosts.get_mut(&voter).filter(|h| h.node.is_none() && !h.lost) else { return };
+        let Some(host) = self.hosts.get_mut(&voter).filter(|h| h.node.is_none() && !h.lost) else {
+            return;
+        };
         host.clock.now_ms = self.now_ms;
         host.start(&self.specs, ahead, &mut out);
         let life = host.life;
@@ -303,7 +321,9 @@ impl Sim {
     }
 
     fn crash(&mut self, voter: Voter) {
-        let Some(host) = self.hosts.get_mut(&voter).filter(|h| h.node.is_some()) else { return };
+        let Some(host) = self.hosts.get_mut(&voter).filter(|h| h.node.is_some()) else {
+            return;
+        };
         let kept = match self.rng.below(3) {
             0 => 0,
             1 => usize::MAX,
@@ -391,7 +411,9 @@ impl Sim {
     }
 
     fn launch(&mut self, at: Voter, life: u64, id: u64) {
-        let Some(proposal) = self.proposals.remove(&id).filter(|_| self.lives(at, life)) else { return };
+        let Some(proposal) = self.proposals.remove(&id).filter(|_| self.lives(at, life)) else {
+            return;
+        };
         self.history.txns[id as usize].ended = Ended::Unknown;
         self.say(|| format!("{at} proposes {id}"));
         let proposal = Box::new(proposal);
@@ -610,7 +632,11 @@ impl Sim {
         };
         // Nobody is switched off, and no other disk is spoiled, before all have finished with the epoch before.
         let entered = |v: Voter| {
-            let record = self.hosts.get(&v).filter(|h| !h.lost).map(|h| h.disk.synced.records.get(&RecordKey::Epoch(members.number)));
+            let record = self
+                .hosts
+                .get(&v)
+                .filter(|h| !h.lost)
+                .map(|h| h.disk.synced.records.get(&RecordKey::Epoch(members.number)));
             record.is_none_or(|r| matches!(r, Some(Record::Epoch(epoch)) if epoch.words.is_some()))
         };
         if done && !members.voters().all(entered) {
@@ -629,12 +655,17 @@ impl Sim {
         {
             self.found(seat, members.clone());
         }
-        let live: Vec<Voter> = members.voters().filter(|v| self.hosts.get(v).is_some_and(|h| h.node.is_some())).collect();
+        let live: Vec<Voter> = members
+            .voters()
+            .filter(|v| self.hosts.get(v).is_some_and(|h| h.node.is_some()))
+            .collect();
         let candidates: Vec<Voter> = live.into_iter().filter(|v| task != Task::Remove(*v)).collect();
         let Some(at) = self.rng.pick(&candidates).copied() else { return };
         // PROTOCOL 2: where too few others are left to be asked, the operator answers for those whose disk was not touched.
         if members.voters().any(|v| self.gone.contains(&v)) {
-            let whole = members.voters().filter(|v| !self.gone.contains(v) && !self.tasks.contains(&Task::Remove(*v)));
+            let whole = members
+                .voters()
+                .filter(|v| !self.gone.contains(v) && !self.tasks.contains(&Task::Remove(*v)));
             for voter in whole.collect::<Vec<_>>() {
                 self.with(voter, |host, out| host.step(Input::Trusted, out));
             }
@@ -686,18 +717,35 @@ impl Sim {
         if !self.tasks.is_empty() {
             let nodes = self.hosts.values().filter_map(|h| h.up().map(|n| (h, n)));
             let each = nodes.map(|(h, n)| {
-                format!("{}: {:?} epoch {} word {} words {} open {:?} applied {:?} log {:?}\n", h.seat.voter, n.hindrance(), n.epoch().number, n.word(), n.epoch().words.is_some(), n.open_places(), h.tables.applied, h.disk.written.vector())
+                format!(
+                    "{}: {:?} epoch {} word {} words {} open {:?} applied {:?} log {:?}\n",
+                    h.seat.voter,
+                    n.hindrance(),
+                    n.epoch().number,
+                    n.word(),
+                    n.epoch().words.is_some(),
+                    n.open_places(),
+                    h.tables.applied,
+                    h.disk.written.vector()
+                )
             });
             return format!("{:?} {}", self.tasks, each.collect::<String>());
         }
         for voter in members.voters() {
-            let Some(host) = self.hosts.get(&voter) else { return format!("{voter} is nowhere") };
+            let Some(host) = self.hosts.get(&voter) else {
+                return format!("{voter} is nowhere");
+            };
             let Some(node) = host.up() else { return format!("{voter} is down") };
             let open = node.open_places();
             if !node.is_ready() || node.epoch().number != members.number || !open.is_empty() || node.holds_keys() {
                 let ready = node.is_ready();
                 let log = host.disk.written.vector();
-                return format!("{voter}: ready {ready}, epoch {}, open {open:?}, keys {}, applied {:?}, log {log:?}", node.epoch().number, node.holds_keys(), host.tables.applied);
+                return format!(
+                    "{voter}: ready {ready}, epoch {}, open {open:?}, keys {}, applied {:?}, log {log:?}",
+                    node.epoch().number,
+                    node.holds_keys(),
+                    host.tables.applied
+                );
             }
             if host.tables.applied != host.disk.written.vector() {
                 return format!("{voter}: applied {:?}, log {:?}", host.tables.applied, host.disk.written.vector());

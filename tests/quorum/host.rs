@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use starling::cluster::quorum::{
-    Answer, Claim, Effect, Epoch, Frame, Input, Kind, Message, Mode, Node, Outcome, Prepare, Recovered, Seat, Settings, Ticket, Version, Voter,
-    World, WriteNo,
+    Answer, Claim, Effect, Epoch, Frame, Input, Kind, Message, Mode, Node, Outcome, Prepare, Recovered, Seat, Settings, Ticket, Version,
+    Voter, World, WriteNo,
 };
 use starling_log::{Hlc, Origin, Place, Stamp, VersionVector};
 
@@ -136,7 +136,11 @@ impl World for View<'_> {
     }
     fn outcome(&self, place: Place) -> Option<Outcome> {
         let entry = self.disk.written.entry(place)?;
-        Some(if entry.txn.is_some() || entry.change.is_some() { Outcome::Commit } else { Outcome::Void })
+        Some(if entry.txn.is_some() || entry.change.is_some() {
+            Outcome::Commit
+        } else {
+            Outcome::Void
+        })
     }
     fn wound(&mut self, _prepare: &Prepare) -> Result<(), u128> {
         Ok(())
@@ -146,7 +150,12 @@ impl World for View<'_> {
 impl Tables {
     pub fn newest(&self, key: u64, mode: Mode) -> Version {
         let row = self.rows.get(&key).map(|row| row.version).unwrap_or_default();
-        let mark = self.marks.get(&key).copied().filter(|_| mode == Mode::Exclusive).unwrap_or_default();
+        let mark = self
+            .marks
+            .get(&key)
+            .copied()
+            .filter(|_| mode == Mode::Exclusive)
+            .unwrap_or_default();
         let newest = row.max(mark);
         if newest.stamp <= self.dropped { Version::default() } else { newest }
     }
@@ -243,7 +252,15 @@ impl Host {
         let node = Node::new(settings, recovered, &mut view, &mut effects);
         self.node = Some(node);
         self.act(effects, out);
-        let changes: Vec<Arc<Entry>> = self.disk.synced.log.values().flatten().filter(|e| e.change.is_some()).cloned().collect();
+        let changes: Vec<Arc<Entry>> = self
+            .disk
+            .synced
+            .log
+            .values()
+            .flatten()
+            .filter(|e| e.change.is_some())
+            .cloned()
+            .collect();
         for entry in changes {
             self.say_changed(&entry, out);
         }
@@ -404,7 +421,9 @@ impl Host {
     /// What a peer with this vector lacks of what is durable here.
     pub fn entries_above(&self, have: &VersionVector) -> Vec<Arc<Entry>> {
         let log = self.disk.synced.log.iter();
-        log.flat_map(|(origin, list)| list.iter().skip(have.get(*origin) as usize)).cloned().collect()
+        log.flat_map(|(origin, list)| list.iter().skip(have.get(*origin) as usize))
+            .cloned()
+            .collect()
     }
 
     pub fn take_entries(&mut self, entries: Vec<Arc<Entry>>, out: &mut Vec<Out>) {
@@ -456,7 +475,9 @@ impl Host {
                     origin,
                     seq: self.tables.applied.get(origin) + 1,
                 };
-                let Some(entry) = self.disk.written.entry(place).cloned() else { continue };
+                let Some(entry) = self.disk.written.entry(place).cloned() else {
+                    continue;
+                };
                 // What lies beyond a fence is void, and nothing waits for it.
                 let clipped = |origin: Origin, seq: u64| self.voided.get(&origin).map_or(seq, |last| seq.min(*last));
                 let caused = entry.causes.iter().all(|(o, s)| self.tables.applied.get(o) >= clipped(o, s));

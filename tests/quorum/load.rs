@@ -66,7 +66,11 @@ impl Maker<'_> {
     }
 
     fn claim(&mut self, key: u64, mode: Mode) {
-        let base = if mode.is_based() { self.host.tables.newest(key, mode) } else { Version::default() };
+        let base = if mode.is_based() {
+            self.host.tables.newest(key, mode)
+        } else {
+            Version::default()
+        };
         self.claims.push(Claim {
             key: u128::from(key),
             mode,
@@ -205,7 +209,13 @@ fn family(m: &mut Maker, rng: &mut Rng) {
 
 /// Takes over what somebody wrote at `ONE`: wherever the copy is seen, the original is.
 fn copy(m: &mut Maker, rng: &mut Rng) {
-    let originals: Vec<u64> = m.host.tables.rows.range(written_at_one(0)..written_at_one(1 << 31)).map(|(key, _)| *key).collect();
+    let originals: Vec<u64> = m
+        .host
+        .tables
+        .rows
+        .range(written_at_one(0)..written_at_one(1 << 31))
+        .map(|(key, _)| *key)
+        .collect();
     let Some(original) = rng.pick(&originals).copied() else { return };
     let value = m.value(original);
     let copy = copied(original & 0xffff_ffff, u64::from(m.host.seat.member));
@@ -231,7 +241,11 @@ pub fn look(host: &Host) -> Option<String> {
     for (key, row) in rows.range(copied(0, 0)..copied(1 << 20, 0)) {
         let original = written_at_one((key & 0xffff_ffff) / 64);
         if row.value > value(original) {
-            return Some(format!("node {who} shows a copy ({:?}) of what it does not show ({:?})", row.value, value(original)));
+            return Some(format!(
+                "node {who} shows a copy ({:?}) of what it does not show ({:?})",
+                row.value,
+                value(original)
+            ));
         }
     }
     None

@@ -25,6 +25,10 @@ impl Rng {
         self.below(1000) < n
     }
     pub fn pick<'a, T>(&mut self, list: &'a [T]) -> Option<&'a T> {
-        if list.is_empty() { None } else { list.get(self.below(list.len() as u64) as usize) }
+        if list.is_empty() {
+            None
+        } else {
+            list.get(self.below(list.len() as u64) as usize)
+        }
     }
 }

@@ -154,7 +154,8 @@ impl Node {
             if !self.plant(Plant::ForgetDecided) {
                 newest = newest.max(self.keys.newest(claim));
             }
-            if self.plant(Plant::NoVersions) || (claim.mode == Mode::Exclusive && self.plant(Plant::NoMark)) && newest.place != shown.place {
+            if self.plant(Plant::NoVersions) || (claim.mode == Mode::Exclusive && self.plant(Plant::NoMark)) && newest.place != shown.place
+            {
                 continue;
             }
             if !is_same(claim.base, newest, prepare.stable) {
@@ -258,7 +259,12 @@ impl Node {
     pub(super) fn answer_settled(&mut self, from: Voter, place: Place, cx: &mut Cx) -> bool {
         let fenced = self.fences.get(&place.origin).is_some_and(|f| f.decided && place.seq > f.last);
         let settled = if self.is_settled(place) {
-            match self.holds.get(&place).and_then(|hold| hold.decided).or_else(|| cx.world.outcome(place)) {
+            match self
+                .holds
+                .get(&place)
+                .and_then(|hold| hold.decided)
+                .or_else(|| cx.world.outcome(place))
+            {
                 Some(outcome) => Settled::Known(outcome),
                 None => Settled::Pruned,
             }
@@ -284,7 +290,10 @@ impl Node {
         }
         for (_, (prepare, from)) in std::mem::take(&mut self.parked) {
             let place = prepare.place;
-            let known = self.holds.get(&place).is_some_and(|h| h.vote.is_some() || h.promised.round > 0 || h.decided.is_some());
+            let known = self
+                .holds
+                .get(&place)
+                .is_some_and(|h| h.vote.is_some() || h.promised.round > 0 || h.decided.is_some());
             if known || self.is_settled(place) {
                 continue;
             }

@@ -90,7 +90,11 @@ impl Node {
 
     fn send_prepare(&mut self, prepare: &Arc<Prepare>, but: &BTreeSet<Voter>, cx: &mut Cx) {
         // PROTOCOL 4: start number and reservation are durable before the first prepare that uses them.
-        let after = if self.plant(Plant::ReservationNotDurable) { 0 } else { self.own_saved };
+        let after = if self.plant(Plant::ReservationNotDurable) {
+            0
+        } else {
+            self.own_saved
+        };
         for voter in self.voters(prepare.epoch) {
             if voter != self.me && !but.contains(&voter) {
                 self.send(voter, Message::Prepare(prepare.clone()), after, cx);
@@ -131,7 +135,12 @@ impl Node {
     /// Everything of its own below this stands in every member's log, durably (PROTOCOL 9).
     pub(super) fn settled_below(&self) -> u64 {
         let others = self.epoch().voters().filter(|v| *v != self.me);
-        let held = others.map(|v| self.peers.get(&v).and_then(|p| p.gossip.as_ref()).map_or(0, |g| g.held.get(self.me)));
+        let held = others.map(|v| {
+            self.peers
+                .get(&v)
+                .and_then(|p| p.gossip.as_ref())
+                .map_or(0, |g| g.held.get(self.me))
+        });
         held.fold(self.held.get(self.me), u64::min) + 1
     }
 
@@ -181,7 +190,10 @@ impl Node {
             origin: self.me,
             seq: u64::MAX,
         };
-        let decided = self.holds.range(first..last).filter_map(|(place, hold)| Some((*place, hold.decided?, hold.prepare.clone())));
+        let decided = self
+            .holds
+            .range(first..last)
+            .filter_map(|(place, hold)| Some((*place, hold.decided?, hold.prepare.clone())));
         let learns: Vec<_> = decided.collect();
         for (place, outcome, prepare) in learns {
             let prepare = prepare.filter(|_| outcome == Outcome::Commit);
@@ -195,7 +207,9 @@ impl Node {
     /// PROTOCOL 7 and 8. `late`: somebody has been silent for long enough.
     fn count(&mut self, place: Place, late: bool, cx: &mut Cx) {
         let Some(attempt) = self.attempts.get(&place.seq) else { return };
-        let Some(epoch) = self.epochs.get(&attempt.prepare.epoch) else { return };
+        let Some(epoch) = self.epochs.get(&attempt.prepare.epoch) else {
+            return;
+        };
         let yes = attempt.votes.values().filter(|v| **v == Vote::Yes).count();
         let no = attempt.votes.len() - yes;
         let (all, quorum) = (epoch.len(), epoch.quorum());
@@ -256,8 +270,15 @@ impl Node {
             .attempts
             .iter()
             .filter(|(seq, a)| {
-                let patience = if a.parked.is_empty() { silent_ms } else { silent_ms * PARKED_PATIENCE };
-                let place = Place { origin: self.me, seq: **seq };
+                let patience = if a.parked.is_empty() {
+                    silent_ms
+                } else {
+                    silent_ms * PARKED_PATIENCE
+                };
+                let place = Place {
+                    origin: self.me,
+                    seq: **seq,
+                };
                 self.now_ms.saturating_sub(a.sent_ms) >= patience && !self.contests.contains_key(&place)
             })
             .map(|(seq, _)| *seq)
@@ -290,7 +311,11 @@ impl Node {
             let all = attempt.votes.values().filter(|v| **v == Vote::Yes).count();
             let members = self.epochs.get(&attempt.prepare.epoch).map_or(0, |e| e.len());
             let whole = attempt.prepare.level == Level::Quorum || all == members;
-            let answer = if whole { Answer::Committed(version) } else { Answer::NotAll(version) };
+            let answer = if whole {
+                Answer::Committed(version)
+            } else {
+                Answer::NotAll(version)
+            };
             if self.applied.contains(place) {
                 self.answer(Some(ticket), answer, cx);
             } else {

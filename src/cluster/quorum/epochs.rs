@@ -147,9 +147,7 @@ impl Node {
     /// PROTOCOL 18. `None`: what is held behind the fence is to be resolved first.
     pub(super) fn judge_change(&mut self, change: &Change) -> Option<Vote> {
         if change.epoch.as_ref().is_some_and(|e| e.number != self.epoch().number + 1) {
-            return Some(Vote::No(No::Epoch {
-                now: self.epoch().number,
-            }));
+            return Some(Vote::No(No::Epoch { now: self.epoch().number }));
         }
         for (origin, last) in &change.fences {
             let held = self.highest(*origin);
@@ -181,15 +179,7 @@ impl Node {
             return;
         }
         self.fences.insert(origin, Fence { last, by, decided });
-        self.write(
-            Record::Fence {
-                origin,
-                last,
-                by,
-                decided,
-            },
-            cx,
-        );
+        self.write(Record::Fence { origin, last, by, decided }, cx);
         cx.out.push(Effect::Fence {
             origin,
             last: Some(last),
@@ -261,7 +251,10 @@ impl Node {
     /// Without this, places of an epoch whose quorum is gone would stay open for ever.
     fn void_closed(&mut self, cx: &mut Cx) {
         let open = self.holds.iter().filter(|(_, hold)| hold.decided.is_none());
-        let closed: Vec<Place> = open.filter(|(place, hold)| self.is_closed(**place, hold.epoch)).map(|(place, _)| *place).collect();
+        let closed: Vec<Place> = open
+            .filter(|(place, hold)| self.is_closed(**place, hold.epoch))
+            .map(|(place, _)| *place)
+            .collect();
         for place in closed {
             self.decide(place, Outcome::Void, cx);
         }

@@ -18,7 +18,9 @@ const HELP_ROUNDS: u64 = 3;
 
 impl Node {
     pub(super) fn tick_gossip(&mut self, cx: &mut Cx) {
-        let due = self.gossiped_ms.is_none_or(|at| self.now_ms.saturating_sub(at) >= self.settings.gossip_ms);
+        let due = self
+            .gossiped_ms
+            .is_none_or(|at| self.now_ms.saturating_sub(at) >= self.settings.gossip_ms);
         if !due {
             return;
         }
@@ -111,7 +113,10 @@ impl Node {
             peer.supplied_ms = now_ms;
         }
         let held = gossip.held.clone();
-        let words = gossip.words.clone().filter(|_| gossip.epoch == self.epoch().number && self.epoch().words.is_none());
+        let words = gossip
+            .words
+            .clone()
+            .filter(|_| gossip.epoch == self.epoch().number && self.epoch().words.is_none());
         let peer = self.peers.entry(from).or_default();
         // Gossip may overtake itself: only what is newer is kept.
         let newer = |old: &Gossip| (gossip.start, gossip.number) > (old.start, old.number);
@@ -137,7 +142,11 @@ impl Node {
             origin: self.me,
             seq: u64::MAX,
         };
-        let known: Vec<_> = self.holds.range(range).filter_map(|(p, h)| Some((*p, h.decided?, h.prepare.clone()))).collect();
+        let known: Vec<_> = self
+            .holds
+            .range(range)
+            .filter_map(|(p, h)| Some((*p, h.decided?, h.prepare.clone())))
+            .collect();
         let whole = known.first().is_some_and(|(place, ..)| place.seq == from);
         for (place, outcome, prepare) in known {
             let prepare = prepare.filter(|_| outcome == Outcome::Commit);
@@ -151,7 +160,11 @@ impl Node {
     /// PROTOCOL 16: the lowest floor over all members, each counted only when it is covered.
     fn count_floors(&mut self) {
         // A removed member counts until the entry that removed it is applied here.
-        let shown = self.epochs.values().rev().find(|e| e.made.place.seq == 0 || self.applied.contains(e.made.place));
+        let shown = self
+            .epochs
+            .values()
+            .rev()
+            .find(|e| e.made.place.seq == 0 || self.applied.contains(e.made.place));
         let since = shown.map_or(0, |e| e.number);
         let members: std::collections::BTreeSet<Voter> = self.epochs.range(since..).flat_map(|(_, e)| e.voters()).collect();
         // Its own floor counts as soon as it is durable.
@@ -160,7 +173,12 @@ impl Node {
         }
         let quorum = self.epoch().quorum();
         let mut vectors: Vec<&VersionVector> = vec![&self.applied];
-        vectors.extend(members.iter().filter(|v| **v != self.me).filter_map(|v| Some(&self.peers.get(v)?.gossip.as_ref()?.applied)));
+        vectors.extend(
+            members
+                .iter()
+                .filter(|v| **v != self.me)
+                .filter_map(|v| Some(&self.peers.get(v)?.gossip.as_ref()?.applied)),
+        );
         let uncovered = self.plant(Plant::StableUncovered);
         let counts = |v: &VersionVector| uncovered || (self.applied.covers(v) && vectors.iter().filter(|a| a.covers(v)).count() >= quorum);
         let mut lowest = self.floor;
@@ -181,7 +199,12 @@ impl Node {
     /// The oldest snapshot open anywhere: row history is kept from there on.
     pub fn oldest_snapshot(&self, own: Stamp) -> Stamp {
         let members = self.epoch().voters().filter(|v| *v != self.me);
-        let oldest = members.map(|v| self.peers.get(&v).and_then(|p| p.gossip.as_ref()).map_or(Stamp::default(), |g| g.oldest));
+        let oldest = members.map(|v| {
+            self.peers
+                .get(&v)
+                .and_then(|p| p.gossip.as_ref())
+                .map_or(Stamp::default(), |g| g.oldest)
+        });
         oldest.fold(own, Stamp::min)
     }
 }

@@ -226,7 +226,9 @@ pub enum Message {
     },
     Gossip(Box<Gossip>),
     /// PROTOCOL 2: what do you know of me? (The asker's last durable flush as it started.)
-    Check { flush: u64 },
+    Check {
+        flush: u64,
+    },
     CheckAnswer {
         /// The highest flush of the asker that is remembered.
         flush: u64,

@@ -41,7 +41,11 @@ pub(super) struct Contest {
 impl Node {
     /// Whose members are asked: those of the transaction's own epoch.
     fn asked(&self, epoch: u64) -> u64 {
-        if self.plant(Plant::NewestEpoch) { self.epoch().number } else { epoch }
+        if self.plant(Plant::NewestEpoch) {
+            self.epoch().number
+        } else {
+            epoch
+        }
     }
 
     pub(super) fn contest(&mut self, place: Place, epoch: u64, cx: &mut Cx) {
@@ -99,7 +103,12 @@ impl Node {
             match outcome {
                 None if !replied.contains(&voter) => {
                     let want = prepare.is_none();
-                    let message = Message::Recover { place, epoch, ballot, want };
+                    let message = Message::Recover {
+                        place,
+                        epoch,
+                        ballot,
+                        want,
+                    };
                     self.send(voter, message, after, cx);
                 }
                 Some(outcome) if !accepted.contains(&voter) => {
@@ -138,7 +147,9 @@ impl Node {
         }
         contest.replies.insert(from, Reply { vote, accepted });
         let epoch = contest.epoch;
-        let Some(quorum) = self.epochs.get(&epoch).filter(|e| e.has(from)).map(|e| e.quorum()) else { return };
+        let Some(quorum) = self.epochs.get(&epoch).filter(|e| e.has(from)).map(|e| e.quorum()) else {
+            return;
+        };
         self.keep_changes(place, prepare);
         let Some(contest) = self.contests.get(&place) else { return };
         if contest.replies.len() < quorum {
@@ -171,7 +182,11 @@ impl Node {
     /// PROTOCOL 9: the accepted outcome of the highest ballot; else commit if every reply is a yes; else abort.
     fn choose(&self, contest: &Contest) -> Outcome {
         let accepts = contest.replies.values().filter_map(|reply| reply.accepted);
-        let accepted = if self.plant(Plant::LowestBallot) { accepts.min() } else { accepts.max() };
+        let accepted = if self.plant(Plant::LowestBallot) {
+            accepts.min()
+        } else {
+            accepts.max()
+        };
         let unanimous = contest.replies.values().all(|reply| reply.vote == Some(true));
         match accepted.filter(|_| !self.plant(Plant::AcceptsIgnored)) {
             Some((_, outcome)) => outcome,
@@ -227,7 +242,12 @@ impl Node {
 
     pub(super) fn tick_contests(&mut self, cx: &mut Cx) {
         let silent_ms = self.settings.silent_ms;
-        let due: Vec<Place> = self.contests.iter().filter(|(_, c)| self.now_ms - c.sent_ms >= silent_ms).map(|(p, _)| *p).collect();
+        let due: Vec<Place> = self
+            .contests
+            .iter()
+            .filter(|(_, c)| self.now_ms - c.sent_ms >= silent_ms)
+            .map(|(p, _)| *p)
+            .collect();
         for place in due {
             let Some(contest) = self.contests.get_mut(&place) else { continue };
             contest.sent_ms = self.now_ms;

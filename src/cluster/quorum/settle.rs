@@ -23,7 +23,9 @@ impl Node {
         }
         let (epoch, prepare) = (hold.epoch, hold.prepare.clone());
         let yes = self.attempts.get(&place.seq).filter(|_| place.origin == self.me);
-        let yes: Vec<Voter> = yes.map(|a| a.votes.iter().filter(|(_, v)| **v == super::Vote::Yes).map(|(v, _)| *v).collect()).unwrap_or_default();
+        let yes: Vec<Voter> = yes
+            .map(|a| a.votes.iter().filter(|(_, v)| **v == super::Vote::Yes).map(|(v, _)| *v).collect())
+            .unwrap_or_default();
         for voter in self.audience(epoch) {
             // Who has the changes needs only the word.
             let lacks = outcome == Outcome::Commit && !yes.contains(&voter);
@@ -173,7 +175,10 @@ impl Node {
         self.logged.merge(vector);
         for (origin, seq) in news {
             let streamed = self.holds.range(Place { origin, seq: 0 }..=Place { origin, seq });
-            let streamed: Vec<Place> = streamed.filter(|(_, hold)| hold.decided.is_none()).map(|(place, _)| *place).collect();
+            let streamed: Vec<Place> = streamed
+                .filter(|(_, hold)| hold.decided.is_none())
+                .map(|(place, _)| *place)
+                .collect();
             for place in streamed {
                 match cx.world.outcome(place) {
                     Some(outcome) => self.note_decided(place, outcome, cx),
@@ -191,7 +196,12 @@ impl Node {
 
     pub(super) fn on_applied(&mut self, vector: &VersionVector, cx: &mut Cx) {
         self.applied.merge(vector);
-        let told: Vec<Place> = self.waiting.keys().filter(|place| self.applied.contains(**place)).copied().collect();
+        let told: Vec<Place> = self
+            .waiting
+            .keys()
+            .filter(|place| self.applied.contains(**place))
+            .copied()
+            .collect();
         for place in told {
             if let Some((ticket, answer)) = self.waiting.remove(&place) {
                 self.answer(Some(ticket), answer, cx);
@@ -210,7 +220,12 @@ impl Node {
                 origin,
                 seq: seq.min(durable.get(origin)),
             };
-            cleared.extend(self.holds.range(done).filter(|(_, hold)| hold.decided.is_some()).map(|(place, _)| *place));
+            cleared.extend(
+                self.holds
+                    .range(done)
+                    .filter(|(_, hold)| hold.decided.is_some())
+                    .map(|(place, _)| *place),
+            );
         }
         for place in cleared {
             self.forget(place, cx);

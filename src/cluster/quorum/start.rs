@@ -22,12 +22,7 @@ impl Node {
             Record::Epoch(epoch) => {
                 self.epochs.insert(epoch.number, epoch);
             }
-            Record::Fence {
-                origin,
-                last,
-                by,
-                decided,
-            } => {
+            Record::Fence { origin, last, by, decided } => {
                 self.fences.insert(origin, Fence { last, by, decided });
             }
             Record::Peer(voter, kept) => {
@@ -74,7 +69,11 @@ impl Node {
         }
         self.reopen_reserved(cx);
         self.save_own(cx);
-        self.word = if self.epochs.len() == 1 && self.holds.is_empty() { self.epoch().number } else { 0 };
+        self.word = if self.epochs.len() == 1 && self.holds.is_empty() {
+            self.epoch().number
+        } else {
+            0
+        };
         if self.epoch().len() <= 1 && self.epoch().has(self.me) {
             self.check.done = true;
         }
@@ -149,7 +148,11 @@ impl Node {
         }
         self.check.asked_ms = Some(self.now_ms);
         let flush = self.check.flush;
-        let others: Vec<Voter> = self.epoch().voters().filter(|v| *v != self.me && !self.check.answers.contains(v)).collect();
+        let others: Vec<Voter> = self
+            .epoch()
+            .voters()
+            .filter(|v| *v != self.me && !self.check.answers.contains(v))
+            .collect();
         for voter in others {
             self.send(voter, Message::Check { flush }, 0, cx);
         }
@@ -158,7 +161,10 @@ impl Node {
     /// Answered by anybody, whatever it may do itself: what it remembers is true.
     pub(super) fn on_check(&mut self, from: Voter, flush: u64, cx: &mut Cx) {
         let one = self.epochs.values().find_map(|e| e.seat(from)).map(|seat| seat.one);
-        let remembered = self.peers.get(&from).map_or(0, |p| if p.kept.flush > flush { p.kept.flush } else { p.before });
+        let remembered = self
+            .peers
+            .get(&from)
+            .map_or(0, |p| if p.kept.flush > flush { p.kept.flush } else { p.before });
         let answer = Message::CheckAnswer {
             flush: remembered,
             quorum: self.highest(from),
@@ -178,7 +184,10 @@ impl Node {
         } else if quorum > reserved {
             Some(format!("member {from} knows place {quorum}, this log reserved {reserved}"))
         } else if one > self.held.get(ours) {
-            Some(format!("member {from} holds {one} entries of origin {ours}, this log {}", self.held.get(ours)))
+            Some(format!(
+                "member {from} holds {one} entries of origin {ours}, this log {}",
+                self.held.get(ours)
+            ))
         } else {
             None
         };

@@ -13,8 +13,8 @@ use super::keys::Keys;
 use super::message::{Frame, Gossip, Head, Message, Prepare, Vote};
 use super::node::{Answer, Effect, Input, Recovered, Refusal, Settings, Ticket, World};
 use super::plant::Plant;
-use super::recovery::Contest;
 use super::record::{Own, Peer, Record, RecordKey, State};
+use super::recovery::Contest;
 
 /// Prepares that wait for causes; more are dropped, their coordinator sends them again.
 const PARKED_MAX: usize = 4096;

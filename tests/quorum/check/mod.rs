@@ -246,7 +246,10 @@ impl<'a> Index<'a> {
             let keys: BTreeSet<u64> = txn.writes.iter().map(|w| w.key).collect();
             for key in keys {
                 if let Some(other) = on.insert((key, self.before(number, key)), txn.id) {
-                    wrong.push(format!("lost update of key {key}: {other} and {} wrote on the same version", txn.id));
+                    wrong.push(format!(
+                        "lost update of key {key}: {other} and {} wrote on the same version",
+                        txn.id
+                    ));
                 }
             }
         }
@@ -258,11 +261,19 @@ impl<'a> Index<'a> {
             return;
         }
         for txn in &self.history.txns {
-            let last = txn.writes.iter().filter(|w| self.writes.get(&w.id).is_some_and(|(_, _, last)| *last));
+            let last = txn
+                .writes
+                .iter()
+                .filter(|w| self.writes.get(&w.id).is_some_and(|(_, _, last)| *last));
             let (present, absent): (Vec<&Write>, Vec<&Write>) = last.partition(|w| self.order.contains_key(&w.id));
             match txn.ended {
-                Ended::Ok if !absent.is_empty() => wrong.push(format!("{} was acknowledged, and its write of key {} is absent", txn.id, absent[0].key)),
-                Ended::Refused if !present.is_empty() => wrong.push(format!("{} was refused, and key {} has its write", txn.id, present[0].key)),
+                Ended::Ok if !absent.is_empty() => wrong.push(format!(
+                    "{} was acknowledged, and its write of key {} is absent",
+                    txn.id, absent[0].key
+                )),
+                Ended::Refused if !present.is_empty() => {
+                    wrong.push(format!("{} was refused, and key {} has its write", txn.id, present[0].key))
+                }
                 Ended::Unknown if !present.is_empty() && !absent.is_empty() => wrong.push(format!("half of {} is there", txn.id)),
                 _ => {}
             }
@@ -273,7 +284,9 @@ impl<'a> Index<'a> {
     fn check_snapshots(&self, wrong: &mut Vec<String>) {
         for txn in &self.history.txns {
             for read in &txn.reads {
-                let Some((writer, ..)) = read.from.and_then(|id| self.writes.get(&id)) else { continue };
+                let Some((writer, ..)) = read.from.and_then(|id| self.writes.get(&id)) else {
+                    continue;
+                };
                 for write in &self.history.txns[*writer].writes {
                     let seen = txn.reads.iter().find(|r| r.key == write.key).and_then(|r| self.number(r.from));
                     if let (Some(seen), Some(written)) = (seen, self.order.get(&write.id))
@@ -308,7 +321,10 @@ impl<'a> Index<'a> {
             for read in &txn.reads {
                 let (seen, needed) = (self.number(read.from), past.get(&read.key).copied().unwrap_or(0));
                 if seen.is_some_and(|seen| seen < needed) {
-                    wrong.push(format!("{} saw an effect without its cause: key {} is older than what it follows", txn.id, read.key));
+                    wrong.push(format!(
+                        "{} saw an effect without its cause: key {} is older than what it follows",
+                        txn.id, read.key
+                    ));
                 }
             }
             sessions.insert(txn.session, past.clone());
@@ -342,8 +358,22 @@ mod tests {
             id,
             session: id,
             begin: id,
-            reads: reads.iter().map(|(key, from)| Read { key: *key, from: *from, value: None }).collect(),
-            writes: writes.iter().map(|(key, id)| Write { key: *key, id: *id, value: None }).collect(),
+            reads: reads
+                .iter()
+                .map(|(key, from)| Read {
+                    key: *key,
+                    from: *from,
+                    value: None,
+                })
+                .collect(),
+            writes: writes
+                .iter()
+                .map(|(key, id)| Write {
+                    key: *key,
+                    id: *id,
+                    value: None,
+                })
+                .collect(),
             ended,
         }
     }
@@ -381,16 +411,31 @@ mod tests {
     fn each_wrong_is_named() {
         use Ended::*;
         let first = || txn(1, &[(7, None), (8, None)], &[(7, 10), (8, 11)], Ok);
-        says(&history(vec![first(), txn(2, &[(7, None)], &[(7, 20)], Ok)], &[(7, 20), (8, 11)]), "lost update");
+        says(
+            &history(vec![first(), txn(2, &[(7, None)], &[(7, 20)], Ok)], &[(7, 20), (8, 11)]),
+            "lost update",
+        );
         says(&history(vec![first()], &[(7, 10)]), "absent");
-        says(&history(vec![txn(1, &[(7, None)], &[(7, 10)], Refused)], &[(7, 10)]), "refused, and key");
-        says(&history(vec![txn(1, &[], &[(7, 10)], Refused), txn(2, &[(7, Some(10))], &[], Ok)], &[]), "which was refused");
-        says(&history(vec![first(), txn(2, &[(7, Some(10)), (8, None)], &[], Ok)], &[(7, 10), (8, 11)]), "and not its key");
+        says(
+            &history(vec![txn(1, &[(7, None)], &[(7, 10)], Refused)], &[(7, 10)]),
+            "refused, and key",
+        );
+        says(
+            &history(vec![txn(1, &[], &[(7, 10)], Refused), txn(2, &[(7, Some(10))], &[], Ok)], &[]),
+            "which was refused",
+        );
+        says(
+            &history(vec![first(), txn(2, &[(7, Some(10)), (8, None)], &[], Ok)], &[(7, 10), (8, 11)]),
+            "and not its key",
+        );
         let twice = txn(1, &[(7, None)], &[(7, 10), (7, 12)], Ok);
         says(&history(vec![twice, txn(2, &[(7, Some(10))], &[], Ok)], &[(7, 12)]), "intermediate");
         let effect = txn(2, &[(7, Some(10)), (9, None)], &[(9, 20)], Ok);
         let blind = txn(3, &[(9, Some(20)), (8, None)], &[], Ok);
-        says(&history(vec![first(), effect, blind], &[(7, 10), (8, 11), (9, 20)]), "without its cause");
+        says(
+            &history(vec![first(), effect, blind], &[(7, 10), (8, 11), (9, 20)]),
+            "without its cause",
+        );
         let mut two = history(vec![first()], &[(7, 10), (8, 11)]);
         two.finals.push(Shown { node: 2, rows: vec![] });
         says(&two, "differ");
