@@ -124,7 +124,7 @@ impl Node {
     fn final_number(&self, origin: Origin, gone: Voter) -> u64 {
         let others = self.epoch().voters().filter(|v| *v != gone && *v != self.me);
         let said = others.filter_map(|v| Some(self.peers.get(&v)?.gossip.as_ref()?.seen.get(origin)));
-        said.fold(self.highest(origin), u64::max)
+        said.fold(self.bound(origin), u64::max)
     }
 
     /// The highest place of an origin that this node knows of, open ones included.
@@ -132,6 +132,13 @@ impl Node {
         let range = Place { origin, seq: 0 }..=Place { origin, seq: u64::MAX };
         let open = self.holds.range(range).next_back().map_or(0, |(place, _)| place.seq);
         open.max(self.logged.get(origin))
+    }
+
+    /// The highest place of an origin that a fence has to include: voids above it lie as well behind the fence.
+    fn bound(&self, origin: Origin) -> u64 {
+        let range = Place { origin, seq: 0 }..=Place { origin, seq: u64::MAX };
+        let kept = self.holds.range(range).rev().find(|(_, hold)| hold.decided != Some(Outcome::Void));
+        kept.map_or(0, |(place, _)| place.seq).max(self.logged.get(origin))
     }
 
     /// Opens ballots for what is open of an origin, without waiting.
@@ -150,7 +157,7 @@ impl Node {
             return Some(Vote::No(No::Epoch { now: self.epoch().number }));
         }
         for (origin, last) in &change.fences {
-            let held = self.highest(*origin);
+            let held = self.bound(*origin);
             if held > *last && !self.plant(Plant::FenceTooLow) {
                 return Some(Vote::No(No::Final { origin: *origin, held }));
             }

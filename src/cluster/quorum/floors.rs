@@ -75,11 +75,13 @@ impl Node {
         self.own_saved
     }
 
-    /// Highest places known of any sequence.
+    /// Highest places of any sequence that a fence would have to include.
     fn seen(&self) -> VersionVector {
         let mut seen = self.logged.clone();
-        for place in self.holds.keys() {
-            seen.advance(place.origin, place.seq);
+        for (place, hold) in &self.holds {
+            if hold.decided != Some(Outcome::Void) {
+                seen.advance(place.origin, place.seq);
+            }
         }
         seen
     }

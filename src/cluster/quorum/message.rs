@@ -160,7 +160,7 @@ pub struct Gossip {
     pub applied: VersionVector,
     /// Durable in its log.
     pub held: VersionVector,
-    /// Highest places known of any sequence, open ones included.
+    /// Highest places of any sequence that are not void, open ones included.
     pub seen: VersionVector,
     /// Its oldest open snapshot: row history is kept from there on.
     pub oldest: Stamp,
