@@ -234,7 +234,7 @@ impl Cluster {
                 match commit::change::parse(&control.payload, made) {
                     Ok(change) => {
                         view.members.change(change.clone());
-                        self.commit.changed(made, change);
+                        self.commit.changed(made, entry.causes.clone(), change);
                     }
                     Err(error) => tracing::error!(place = ?entry.place, %error, "a change of members does not decode"),
                 }

@@ -35,7 +35,6 @@ enum Event {
     Fault,
     Operator,
     Heal,
-    Resume(Voter),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,7 +62,6 @@ struct Mix {
 }
 
 pub struct Sim {
-    pub seed: u64,
     rng: Rng,
     now_ms: u64,
     events: BTreeMap<(u64, u64), Event>,
@@ -112,7 +110,6 @@ impl Sim {
         let seats: Vec<Seat> = (1..=count).map(seat).collect();
         let genesis = Epoch::new(1, seats.clone(), Version::default());
         let mut sim = Sim {
-            seed,
             rng,
             now_ms: 0,
             events: BTreeMap::new(),
@@ -217,7 +214,6 @@ impl Sim {
             Event::Launch { at, life, txn } => self.launch(at, life, txn),
             Event::One(at, life) => self.write_one(at, life),
             Event::Start(voter) => self.start(voter, false),
-            Event::Resume(_) => {}
             Event::Fault => self.fault(),
             Event::Operator => self.operate(),
             Event::Heal => self.heal(),

@@ -33,7 +33,6 @@ pub struct Tables {
     pub marks: BTreeMap<u64, Version>,
     pub applied: VersionVector,
     pub dropped: Stamp,
-    pub oldest: Stamp,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -320,11 +319,7 @@ impl Host {
                         self.waiting.push_back((after, to, message));
                     }
                 }
-                Effect::Learn { place, prepare, sync } => {
-                    if sync {
-                        self.unexplained.push(place);
-                        self.wants_flush = true;
-                    }
+                Effect::Learn { place, prepare } => {
                     self.disk.write(Op::Append(Arc::new(learned(place, prepare.as_deref()))));
                     if let Some(prepare) = prepare {
                         self.observe(prepare.stamp.hlc);

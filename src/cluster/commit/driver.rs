@@ -111,6 +111,7 @@ impl Cluster {
         let mut world = NodeWorld {
             log: Arc::clone(&self.log),
             engine: Arc::clone(engine),
+            one: me.one,
             began: Instant::now(),
             wound: self.commit.wound.lock().clone(),
         };
@@ -277,7 +278,7 @@ impl Driver {
                 Effect::Epoch(epoch) => self.new_epoch(&epoch),
                 Effect::Supply { to, .. } => tracing::debug!(voter = to, "a member lacks entries: its stream brings them"),
                 Effect::Fetch { from, .. } => tracing::debug!(voter = from, "entries are missing here: a range brings them"),
-                Effect::Fence { origin, last } => tracing::info!(origin, ?last, "a sequence of a former member ends"),
+                Effect::Fence { origin, last, decided } => tracing::info!(origin, ?last, decided, "a sequence of a former member ends"),
                 Effect::Amnesia(why) => self.cluster.lost_entries(&why),
                 Effect::TakeSnapshot { from } => {
                     tracing::error!(

@@ -216,9 +216,9 @@ impl Commit {
         let _ = self.work.send(Work::Input(input));
     }
     /// An entry that changes epochs or fences is applied.
-    pub(super) fn changed(&self, version: Version, change: quorum::Change) {
+    pub(super) fn changed(&self, version: Version, causes: VersionVector, change: quorum::Change) {
         if self.running.load(Ordering::Acquire) {
-            self.input(Input::Changed { version, change });
+            self.input(Input::Changed { version, causes, change });
         }
     }
     /// Has the driver look at what is held and applied; many calls are one.

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use starling_apply::Engine;
 use starling_apply::claim::ClaimKey;
-use starling_log::{Body, Hlc, Log, Place, Stamp};
+use starling_log::{Body, Hlc, Log, Origin, Place, Stamp};
 
 use super::Wound;
 use crate::cluster::quorum::message::Prepare;
@@ -17,6 +17,8 @@ use crate::cluster::quorum::{Claim, Mode, Outcome, Version, World};
 pub(super) struct NodeWorld {
     pub log: Arc<Log>,
     pub engine: Arc<Engine>,
+    /// This node's sequence at `ONE`.
+    pub one: Origin,
     pub began: Instant,
     pub wound: Option<Wound>,
 }
@@ -80,6 +82,11 @@ impl World for NodeWorld {
     }
     fn oldest_snapshot(&self) -> Stamp {
         Stamp::default()
+    }
+
+    fn lowest_unapplied(&self) -> Option<Stamp> {
+        let next = self.engine.applied().get(self.one) + 1;
+        self.log.read(self.one, next, 1).ok()?.first().map(|entry| entry.stamp)
     }
 
     fn outcome(&self, place: Place) -> Option<Outcome> {

@@ -227,6 +227,8 @@ impl Node {
         let mut epoch = epoch.clone();
         epoch.made = version;
         epoch.causes = causes.clone();
+        // Places of one origin are applied in order: its lower ones are causes without being named.
+        epoch.causes.advance(version.place.origin, version.place.seq);
         if epoch.has(self.me) && !was {
             // PROTOCOL 15: an admitted member issues nothing at or below the stamp of its admission, and its f starts there.
             self.floor = self.floor.max(version.stamp);

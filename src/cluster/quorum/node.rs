@@ -76,12 +76,10 @@ pub enum Effect {
         message: Message,
         after: WriteNo,
     },
-    /// Append to the log at this place (dense by origin) and apply; `None`: a void. `sync`: nothing durable in `pending` explains
-    /// it, so it is to be durable in the log before the tables show it (PROTOCOL 11).
+    /// Append to the log at this place (dense by origin) and apply; `None`: a void. Its changes are durable in `pending` by now.
     Learn {
         place: Place,
         prepare: Option<Arc<Prepare>>,
-        sync: bool,
     },
     /// Send a peer the entries it lacks, by the ordinary stream.
     Supply {

@@ -146,7 +146,9 @@ impl Node {
             if self.is_beyond(place) {
                 return;
             }
-            let sync = prepare.is_some() && (!hold.prepare_saved || hold.saved == 0 || hold.saved > self.flushed);
+            if prepare.is_some() && !self.is_explained(place, cx) {
+                return;
+            }
             if let Some(prepare) = &prepare {
                 self.keys.add(prepare, true);
             }
@@ -154,7 +156,6 @@ impl Node {
             cx.out.push(Effect::Learn {
                 place,
                 prepare: prepare.clone(),
-                sync,
             });
             if let Some(prepare) = prepare
                 && let Kind::Change(change) = &prepare.kind
@@ -165,6 +166,24 @@ impl Node {
                 };
                 self.changed(version, &prepare.causes, change, cx);
             }
+        }
+    }
+
+    /// PROTOCOL 11: tables may be ahead of a synced log only by what `pending` explains, so nothing is handed on before its changes
+    /// are durable there. (Where this voter's own yes is, they are; who learns without having voted writes them now.)
+    fn is_explained(&mut self, place: Place, cx: &mut Cx) -> bool {
+        let Some(hold) = self.holds.get(&place) else { return false };
+        let saved = if hold.prepare_saved { hold.saved } else { self.save(place, cx) };
+        if saved > self.flushed {
+            self.unexplained.insert(place.origin);
+        }
+        saved <= self.flushed
+    }
+
+    /// More is durable: what waited for it goes on.
+    pub(super) fn on_flushed(&mut self, cx: &mut Cx) {
+        for origin in std::mem::take(&mut self.unexplained) {
+            self.settle_origin(origin, cx);
         }
     }
 

@@ -67,6 +67,13 @@ impl Node {
                 self.relock(place, cx);
             }
         }
+        for (origin, fence) in &self.fences {
+            cx.out.push(Effect::Fence {
+                origin: *origin,
+                last: Some(fence.last),
+                decided: fence.decided,
+            });
+        }
         self.reopen_reserved(cx);
         self.save_own(cx);
         self.word = if self.epochs.len() == 1 && self.holds.is_empty() {

@@ -99,6 +99,8 @@ pub struct Node {
     pub(super) applied: VersionVector,
     /// The log as it was at the start is to be applied before anything is voted (PROTOCOL 10).
     pub(super) target: VersionVector,
+    /// Sequences whose next entry waits for its changes to be durable in `pending`.
+    pub(super) unexplained: BTreeSet<Origin>,
     pub(super) parked: BTreeMap<Place, (Arc<Prepare>, Voter)>,
     pub(super) attempts: BTreeMap<u64, Attempt>,
     pub(super) contests: BTreeMap<Place, Contest>,
@@ -148,6 +150,7 @@ impl Node {
             target: recovered.held.clone(),
             held: recovered.held,
             applied: recovered.applied,
+            unexplained: BTreeSet::new(),
             parked: BTreeMap::new(),
             attempts: BTreeMap::new(),
             contests: BTreeMap::new(),
@@ -185,6 +188,7 @@ impl Node {
             Input::Flushed { upto, flush } => {
                 self.flushed = self.flushed.max(upto);
                 self.flush = self.flush.max(flush);
+                self.on_flushed(cx);
             }
             Input::Held(vector) => self.on_held(&vector, cx),
             Input::Applied(vector) => self.on_applied(&vector, cx),
