@@ -344,6 +344,10 @@ impl Session {
             no_backslash_escapes: settings.mode.no_backslash_escapes,
         }
     }
+    /// How many members must have a write before it is answered (`starling_write_consistency`).
+    pub fn level(&self) -> crate::txn::Level {
+        crate::txn::Level::One
+    }
     /// Charset of results on the wire (`character_set_results`; `None`: no conversion), as a charset name.
     pub fn results_charset(&self) -> Option<&str> {
         self.settings().results_charset.as_deref()

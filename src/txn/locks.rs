@@ -119,7 +119,7 @@ pub struct Who {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    Transaction,
+    Transaction(Isolation),
     /// An autocommit statement, while it waits.
     Statement,
     /// LOCK TABLES, FLUSH TABLES WITH READ LOCK.
@@ -130,8 +130,18 @@ pub enum Kind {
     Peer,
 }
 
+/// As MySQL writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    ReadCommitted,
+    RepeatableRead,
+    Serializable,
+}
+
 struct Known {
     who: Who,
+    /// Row changes that it made.
+    rows: u64,
     wake: Arc<Notify>,
     waiting_since: Option<Instant>,
 }
@@ -189,6 +199,7 @@ impl Locks {
         };
         let known = Known {
             who,
+            rows: 0,
             wake: Arc::clone(&wake),
             waiting_since: None,
         };
@@ -331,6 +342,12 @@ impl Party {
     }
     pub fn make_open(&self) {
         self.locks.state.lock().core.make_open(self.id);
+    }
+    /// For people: how many row changes it holds.
+    pub fn note_rows(&self, rows: u64) {
+        if let Some(known) = self.locks.state.lock().known.get_mut(&self.id) {
+            known.rows = rows;
+        }
     }
     /// Which of these could be had at once.
     pub fn free(&self, wanted: &[Wanted]) -> Vec<bool> {

@@ -36,7 +36,7 @@ pub use statement::{Asked, Call, Work};
 use claims::Claims;
 use commit::Finished;
 use locks::core::{Age, PartyId};
-use locks::{Denied, Interrupt, Kind, Party};
+use locks::{Denied, Interrupt, Isolation, Kind, Party};
 use statement::Inner;
 use tables::Locked;
 
@@ -50,7 +50,16 @@ pub struct Options {
     pub serializable: bool,
     /// A row that was changed since the snapshot is not changed on top of that (`innodb_snapshot_isolation`).
     pub strict: bool,
-    pub level: Level,
+}
+
+impl Options {
+    pub fn isolation(&self) -> Isolation {
+        match (self.serializable, self.newest) {
+            (true, _) => Isolation::Serializable,
+            (false, true) => Isolation::ReadCommitted,
+            (false, false) => Isolation::RepeatableRead,
+        }
+    }
 }
 
 struct Open {
@@ -271,6 +280,7 @@ impl Transaction {
                     }
                     open.claims.add(done.asked);
                     open.claims.add(done.changed);
+                    party.note_rows(open.overlay.rows());
                     return Ok(done.value);
                 }
                 Err(error) => match Inner::into_failed(error) {
@@ -282,7 +292,7 @@ impl Transaction {
     }
 
     /// Commits; nothing open is fine.
-    pub async fn commit(&mut self) -> Result<Committed, Failed<()>> {
+    pub async fn commit(&mut self, level: Level) -> Result<Committed, Failed<()>> {
         let Some(open) = self.open.take() else {
             return Ok(Committed::default());
         };
@@ -293,7 +303,7 @@ impl Transaction {
             age,
             party: open.party,
             snapshot: open.reader,
-            level: open.options.level,
+            level,
         };
         let outcome = commit::commit(&self.home.shared, finished).await;
         if outcome.as_ref().is_err_and(Failed::lost) {
@@ -356,8 +366,10 @@ impl Transaction {
 
 impl Open {
     fn party(&mut self, home: &Home) -> Arc<Party> {
-        let age = self.age;
-        let party = self.party.get_or_insert_with(|| Arc::new(home.join(age, Kind::Transaction)));
+        let (age, options) = (self.age, self.options);
+        let party = self
+            .party
+            .get_or_insert_with(|| Arc::new(home.join(age, Kind::Transaction(options.isolation()))));
         Arc::clone(party)
     }
     fn wake(&mut self) -> Result<(), ApplyError> {

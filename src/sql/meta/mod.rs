@@ -8,6 +8,7 @@
 
 pub mod create;
 mod define;
+pub mod rows_locks;
 mod rows_schema;
 mod rows_server;
 mod vtab;
@@ -22,6 +23,7 @@ use starling_log::Value;
 
 use super::vars::Globals;
 use crate::cluster::accounts::Account;
+use crate::txn::locks::Locks;
 
 pub use define::{is_system, system_database, system_databases, system_table};
 
@@ -54,6 +56,10 @@ pub trait Provider: Send + Sync + 'static {
     fn accounts(&self) -> Vec<Account>;
     /// Rows of a table of the `starling` database (lower-case name), in the order of its columns.
     fn starling(&self, table: &str) -> Vec<Vec<Value>>;
+    /// Who locks what, and the time now in milliseconds since the epoch.
+    fn locks(&self) -> Option<(Arc<Locks>, u64)> {
+        None
+    }
 }
 
 /// What the statement's own session shows of itself.
@@ -105,6 +111,7 @@ fn rows(database: &Database, table: &Table, provider: &dyn Provider, view: &View
     }
     rows_schema::rows(&table.name, provider)
         .or_else(|| rows_server::rows(&table.name, provider, view))
+        .or_else(|| rows_locks::rows(&table.name, provider))
         .unwrap_or_default()
 }
 

@@ -76,7 +76,7 @@ fn schemata(_: &dyn Provider, database: &Database, out: &mut Vec<Row>) {
 }
 
 /// Milliseconds since the epoch as UTC `YYYY-MM-DD hh:mm:ss`.
-fn datetime(ms: u64) -> Value {
+pub fn datetime(ms: u64) -> Value {
     let seconds = i64::try_from(ms / 1000).unwrap_or(0);
     chrono::DateTime::from_timestamp(seconds, 0).map_or(Value::Null, |t| text(t.format("%Y-%m-%d %H:%M:%S").to_string()))
 }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use starling_apply::Catalog;
+use starling_apply::claim::ClaimKey;
 use starling_apply::engine::{OnConnect, Role};
 use starling_log::Value;
 
@@ -13,6 +14,7 @@ use crate::cluster::accounts::Account;
 use crate::sql::func;
 use crate::sql::meta::{self, Process, Provider, View};
 use crate::sql::vars::Globals;
+use crate::txn::locks::{LockKey, Locks};
 
 use super::{Server, Session, tables};
 
@@ -57,7 +59,8 @@ impl Provider for Hooks {
     }
     fn processes(&self) -> Vec<Process> {
         let Some(server) = self.server() else { return Vec::new() };
-        server.registry.list().iter().map(|e| process(e)).collect()
+        let locks = &server.transactions.locks;
+        server.registry.list().iter().map(|e| process(e, locks)).collect()
     }
     fn auto_increment(&self, table: u64) -> Option<u64> {
         let server = self.server()?;
@@ -84,6 +87,10 @@ impl Provider for Hooks {
             .or_else(|_| reader.query_row(&format!("SELECT count(*) FROM {name}"), [], |row| row.get::<_, i64>(0)));
         counted.ok().and_then(|n| u64::try_from(n).ok())
     }
+    fn locks(&self) -> Option<(Arc<Locks>, u64)> {
+        let server = self.server()?;
+        Some((server.transactions.locks.clone(), server.engine.log().clock().now_ms()))
+    }
     fn accounts(&self) -> Vec<Account> {
         self.server().map(|s| s.cluster.accounts().list.clone()).unwrap_or_default()
     }
@@ -92,8 +99,13 @@ impl Provider for Hooks {
     }
 }
 
-fn process(entry: &super::registry::Entry) -> Process {
+fn process(entry: &super::registry::Entry, locks: &Locks) -> Process {
     let state = entry.state();
+    let waits = if state.statement.is_some() {
+        locks.waits_for(entry.id)
+    } else {
+        None
+    };
     Process {
         id: entry.id,
         user: state.user,
@@ -101,8 +113,16 @@ fn process(entry: &super::registry::Entry) -> Process {
         db: state.database,
         command: if state.statement.is_some() { "Query" } else { "Sleep" },
         seconds: state.since.elapsed().as_secs(),
-        state: String::new(),
+        state: waits.map_or("", waiting).to_string(),
         info: state.statement.map(|text| String::from_utf8_lossy(&text).into_owned()),
+    }
+}
+
+fn waiting(key: LockKey) -> &'static str {
+    match key {
+        LockKey::Meta(_) => "Waiting for table metadata lock",
+        LockKey::Data(ClaimKey::Table { .. }) => "Waiting for table lock",
+        LockKey::Data(_) => "Waiting for row lock",
     }
 }
 

@@ -19,7 +19,7 @@ use crate::sql::plan::{LockedTable, Locks, SelectPlan};
 use crate::sql::result::{Done, Sink};
 use crate::sql::session::errors::{from_failed, from_sqlite};
 use crate::sql::session::{Inputs, Plan, Session, args};
-use crate::txn::{Asked, Call, Level};
+use crate::txn::{Asked, Call};
 
 use super::select;
 use super::write::function_context;
@@ -68,7 +68,7 @@ pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, i
         tables: &plan.lowered.tables,
         wait: Duration::from_millis(session.settings().lock_wait_ms),
         at_once: locks.at_once,
-        level: Level::One,
+        level: session.level(),
     };
     let copied = session.transaction.run(&call, work).await.map_err(from_failed)?;
     session.diagnostics.add(copied.warnings);

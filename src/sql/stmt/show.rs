@@ -464,7 +464,10 @@ fn engine_status(name: &str, scope: &ShowScope<'_>) -> Result<Rows> {
     let columns = vec![column("Type", 10), column("Name", 512), column("Status", u32::MAX)];
     match name.to_ascii_lowercase().as_str() {
         "innodb" | "all" => {
-            let lines: Vec<String> = scope.provider.status().into_iter().map(|(n, v)| format!("{n} {v}")).collect();
+            let mut lines: Vec<String> = scope.provider.status().into_iter().map(|(n, v)| format!("{n} {v}")).collect();
+            if let Some((locks, _)) = scope.provider.locks() {
+                lines.push(meta::rows_locks::engine_status(&locks, scope.catalog));
+            }
             Ok(rows(columns, vec![vec![value("InnoDB"), value(""), value(lines.join("\n"))]]))
         }
         _ => Err(SqlError::new(1286, format!("Unknown storage engine '{name}'"))),

@@ -6,7 +6,7 @@ use crate::sql::result::Done;
 use crate::sql::session::errors::{from_apply, from_failed_empty};
 use crate::sql::session::{Counters, Session};
 use crate::sql::vars::Isolation;
-use crate::txn::{Level, Options};
+use crate::txn::Options;
 
 /// What SET TRANSACTION (without a scope) asked for the next transaction only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -24,7 +24,6 @@ fn options(session: &mut Session, read_only: Option<bool>) -> Options {
         newest: isolation == Isolation::ReadCommitted,
         serializable: isolation == Isolation::Serializable,
         strict: settings.snapshot_isolation,
-        level: Level::One,
     }
 }
 
@@ -52,7 +51,8 @@ pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: boo
 
 /// Commits what is open (COMMIT, BEGIN, schema changes …).
 pub async fn end(session: &mut Session) -> Result<()> {
-    session.transaction.commit().await.map(|_| ()).map_err(from_failed_empty)
+    let level = session.level();
+    session.transaction.commit(level).await.map(|_| ()).map_err(from_failed_empty)
 }
 
 pub async fn commit(session: &mut Session, chain: bool, release: bool) -> Result<Done> {

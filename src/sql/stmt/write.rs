@@ -18,7 +18,7 @@ use crate::sql::result::{Done, ResultColumn, Sink};
 use crate::sql::session::errors::{from_failed, from_sqlite, read_only};
 use crate::sql::session::{Counters, Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
-use crate::txn::{Asked, Call, Level};
+use crate::txn::{Asked, Call};
 
 use super::delete::DeletePlan;
 use super::insert::InsertPlan;
@@ -223,7 +223,7 @@ async fn attempt(
         tables: &tables,
         wait: Duration::from_millis(session.settings().lock_wait_ms),
         at_once: false,
-        level: Level::One,
+        level: session.level(),
     };
     session.transaction.run(&call, work).await.map_err(from_failed)
 }

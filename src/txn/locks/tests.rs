@@ -19,8 +19,8 @@ fn patience(ms: u64) -> Patience {
 
 fn two() -> (Arc<Locks>, Party, Party) {
     let locks = Arc::new(Locks::default());
-    let old = locks.join(locks.age(1), 1, Kind::Transaction, None);
-    let young = locks.join(locks.age(1), 2, Kind::Transaction, None);
+    let old = locks.join(locks.age(1), 1, Kind::Transaction(Isolation::RepeatableRead), None);
+    let young = locks.join(locks.age(1), 2, Kind::Transaction(Isolation::RepeatableRead), None);
     (locks, old, young)
 }
 
@@ -103,7 +103,7 @@ async fn threads_that_want_the_same_take_turns() {
             for _ in 0..200 {
                 let age = locks.age(0);
                 loop {
-                    let party = locks.join(age, who, Kind::Transaction, None);
+                    let party = locks.join(age, who, Kind::Transaction(Isolation::RepeatableRead), None);
                     let keys = [
                         row(i64::from(who % 2), Mode::Exclusive),
                         row(i64::from(1 - who % 2), Mode::Exclusive),

@@ -16,6 +16,10 @@ pub struct PartySeen {
     pub id: PartyId,
     pub who: Who,
     pub age: Age,
+    /// Row changes that it made.
+    pub rows: u64,
+    /// Since when it exists.
+    pub open: Duration,
     /// How long it has been waiting.
     pub waiting: Option<Duration>,
     /// Key, modes, granted (or waited for).
@@ -50,6 +54,8 @@ impl Locks {
             .map(|(id, known)| PartySeen {
                 id: *id,
                 who: known.who,
+                rows: known.rows,
+                open: known.who.since.elapsed(),
                 age: state.core.age(*id).unwrap_or_default(),
                 waiting: known.waiting_since.map(|at| at.elapsed()),
                 locks: state.core.of(*id).into_iter().map(|(k, m, g)| (k.clone(), m, g)).collect(),

@@ -511,3 +511,39 @@ async fn many_sessions_count_without_losing_one() {
     assert_eq!(w.run("select id, v from t order by id").await, ["1|10", "2|20", "3|30"]);
     assert!(w.server.transactions.locks.no_data() && w.server.transactions.locks.view().is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_locks_and_who_waits_is_shown() {
+    let (mut w, mut a, b) = shop().await;
+    a.run("begin").await;
+    a.run("update t set v = 0 where id = 1").await;
+    let id = b.session.connection_id();
+    let waiting = b.waits("update t set v = 0 where id = 1").await;
+    let locks = "select object_name, index_name, lock_type, lock_mode, lock_status, lock_data from performance_schema.data_locks \
+                 where lock_type = 'RECORD' order by lock_status";
+    assert_eq!(
+        w.run(locks).await,
+        [
+            "t|PRIMARY|RECORD|X,REC_NOT_GAP|GRANTED|1",
+            "t|PRIMARY|RECORD|X,REC_NOT_GAP|WAITING|1"
+        ]
+    );
+    let trx =
+        "select trx_state, trx_mysql_thread_id, trx_rows_locked, trx_rows_modified, trx_isolation_level from information_schema.innodb_trx";
+    let own = a.session.connection_id();
+    assert_eq!(w.run(trx).await, [format!("RUNNING|{own}|1|1|REPEATABLE READ")]);
+    let waits = "select requesting_thread_id, blocking_thread_id from performance_schema.data_lock_waits";
+    assert_eq!(w.run(waits).await, [format!("{id}|{own}")]);
+    let state = format!("select state from information_schema.processlist where id = {id}");
+    assert_eq!(w.run(&state).await, ["Waiting for row lock"]);
+    let status = w.run("show engine innodb status").await.join("\n");
+    assert!(
+        status.contains("shop.t PRIMARY 1") && status.contains("LATEST DETECTED DEADLOCK"),
+        "{status}"
+    );
+    let definitions = "select count(*) from performance_schema.metadata_locks where object_name = 't' and lock_status = 'GRANTED'";
+    assert_eq!(w.run(definitions).await, ["2"]);
+    a.run("commit").await;
+    waiting.await.unwrap().1.unwrap();
+    assert_eq!(w.run(trx).await, [""; 0]);
+}
