@@ -41,7 +41,7 @@ use crate::catalog::Catalog;
 use crate::digest;
 use crate::lane::runner::Command;
 use crate::lane::work::{Failure, Task};
-use crate::lane::{AutoBlock, Interactive, Job, Kept};
+use crate::lane::{AutoBlock, Job};
 use crate::materialize::FoldError;
 use crate::readers::Reader;
 
@@ -95,7 +95,7 @@ pub enum WriteError<E> {
     Append(#[from] starling_log::AppendError),
     #[error("sqlite: {0}")]
     Sqlite(#[from] rusqlite::Error),
-    /// Waited longer than asked for the lane (an open transaction has it): MySQL's 1205.
+    /// Waited longer than asked for the lane: MySQL's 1205.
     #[error("lock wait timeout")]
     Timeout,
     /// No such database (dropped meanwhile).
@@ -315,19 +315,6 @@ impl Engine {
         Ok(())
     }
 
-    /// An explicit transaction that writes: takes the lanes of `dbs` (lower-case names; taken in name order) and holds them
-    /// until commit or rollback (dropped: rolled back). Its connection has all databases attached under their names.
-    pub fn begin(&self, dbs: &[String], wait_ms: u64) -> impl Future<Output = Result<Interactive, WriteError<()>>> + Send + use<> {
-        let deadline = deadline(wait_ms);
-        let mut names = dbs.to_vec();
-        names.sort_unstable();
-        names.dedup();
-        let lanes = self.refuse_closed().and_then(|()| {
-            let lane = |n: &String| self.core.lane(n).ok_or(Failure::NoDatabase);
-            names.iter().map(lane).collect::<Result<Vec<_>, _>>()
-        });
-        async move { Ok(crate::lane::begin(lanes?, deadline).await?) }
-    }
     /// Logs and applies one schema change (exclusive on its database; waits for open transactions there at most `wait_ms`).
     /// `check` runs once exclusive, on the newest catalog: returns the change to log, or the caller's error. Blocking.
     pub fn alter<E: Send + 'static>(&self, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
@@ -407,9 +394,6 @@ impl Engine {
         let _intake = self.core.intake.lock();
         checkpoint::close_files(&self.core);
     }
-    /// Kept to name the type in signatures above.
-    #[doc(hidden)]
-    pub fn _kept(_: Kept) {}
 }
 
 impl Drop for Engine {

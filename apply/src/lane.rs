@@ -5,20 +5,19 @@
 //!
 //! Reading order: this page (what a job sees) → `work` (jobs without their types) → `desk` (the try connection: run captured,
 //! keep, undo, settle) → `claims` (what a job locks) → `group` (autocommit jobs and commits share an fsync) → `trial` and `replay` (a
-//! statement of an open transaction) → `interactive` (an open transaction holds the lane) → `runner` (the thread). The apply connection is `engine::file`'s: whoever has the lane parked may use it.
+//! statement of an open transaction) → `runner` (the thread). The apply connection is `engine::file`'s: whoever has the lane parked may use it.
 
 pub(crate) mod autos;
 pub(crate) mod claims;
 pub(crate) mod desk;
 mod group;
-mod interactive;
 pub(crate) mod replay;
 pub(crate) mod runner;
 pub(crate) mod trial;
 pub(crate) mod work;
 
 use rusqlite::Connection;
-use starling_log::{Changes, Row};
+use starling_log::Row;
 
 use crate::capture::Position;
 use crate::catalog::Catalog;
@@ -27,8 +26,6 @@ use crate::materialize::FoldError;
 use desk::Bench;
 
 pub use autos::AutoBlock;
-pub use interactive::Interactive;
-pub(crate) use interactive::begin;
 
 /// A job runs on the lane's thread inside a savepoint.
 pub type Job<T, E> = Box<dyn FnMut(&mut Try<'_>) -> Result<T, E> + Send>;
@@ -54,11 +51,6 @@ pub struct Counts {
 /// A position in the capture of the running job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(pub usize);
-
-/// Changes of a job that was kept.
-pub struct Kept {
-    pub changes: Changes,
-}
 
 impl Try<'_> {
     /// Counts of row changes captured since `mark` (depth 0 only: not by cascades and triggers).
@@ -90,8 +82,8 @@ impl Try<'_> {
     pub fn next_hidden(&mut self, table: u64) -> i64 {
         self.bench.next_hidden(self.connection, self.catalog, table)
     }
-    /// To be called before a statement reads databases that the transaction does not hold: they are pinned at one common
-    /// snapshot. Theirs is as new as this call for an autocommit job; an open transaction keeps its first one.
+    /// To be called before a statement reads databases that the job does not hold (its own, and those that its overlay changed):
+    /// they are pinned at one common snapshot, as new as this call.
     pub fn reads(&mut self, dbs: &[&str]) -> rusqlite::Result<()> {
         self.bench.pin(self.connection, dbs)
     }

@@ -274,12 +274,6 @@ impl Desk {
     pub fn take(&mut self) -> Changes {
         self.bench.capture.take()
     }
-    pub fn position(&self) -> Position {
-        self.bench.capture.position()
-    }
-    pub fn truncate(&mut self, position: Position) {
-        self.bench.capture.truncate(position);
-    }
 
     pub fn rollback(&mut self) {
         self.bench.capture.end();

@@ -1,6 +1,6 @@
 //! The lane's thread: takes commands in the order they came, one after another.
 //!
-//! Promises: while an open transaction or a visitor holds the lane, jobs wait at most as long as they asked to. Must not know:
+//! Promises: while a visitor holds the lane, jobs wait at most as long as they asked to. Must not know:
 //! what jobs do.
 
 use std::collections::VecDeque;
@@ -12,7 +12,6 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, at, bounded, never,
 use tokio::sync::oneshot;
 
 use super::desk::Desk;
-use super::interactive::Act;
 use super::trial::{Retained, Visit};
 use super::work::{Failure, Kind, Work};
 use crate::engine::core::{Core, Lane};
@@ -22,8 +21,6 @@ const IDLE: Duration = Duration::from_secs(5);
 
 pub(crate) enum Command {
     Job(Box<dyn Work>),
-    /// An open transaction: the lane serves its acts until it ends.
-    Begin(Claim<Receiver<Act>>),
     /// Work over several lanes: this one is to run it.
     Visit(Claim<Receiver<Visit>>),
     /// A visitor (remote apply, schema change, a transaction of another lane): the lane stands still until it leaves.
@@ -97,7 +94,6 @@ impl Runner {
                     }
                     Kind::Kept | Kind::Commit(_) => self.group(work),
                 },
-                Command::Begin(claim) => self.interactive(claim),
                 Command::Visit(claim) => self.visited(claim),
                 Command::Park(claim) => self.parked(claim),
                 Command::Stop(why) => self.stop = Some(why),
@@ -253,7 +249,6 @@ pub(super) fn grant(granted: oneshot::Sender<Result<(), Failure>>, deadline: Opt
 fn deadline(command: &Command) -> Option<Instant> {
     match command {
         Command::Job(work) => work.deadline(),
-        Command::Begin(claim) => claim.deadline,
         Command::Visit(claim) => claim.deadline,
         Command::Park(claim) => claim.deadline,
         Command::Stop(_) => None,
@@ -264,7 +259,6 @@ fn refuse(command: Command, why: Failure) {
     match command {
         Command::Job(work) => work.finish(Err(why)),
         // Nobody waits any more: nothing to tell.
-        Command::Begin(claim) => drop(claim.granted.send(Err(why))),
         Command::Visit(claim) => drop(claim.granted.send(Err(why))),
         Command::Park(claim) => drop(claim.granted.send(Err(why))),
         Command::Stop(_) => {}

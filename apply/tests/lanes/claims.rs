@@ -209,7 +209,7 @@ fn rows_and_tables_that_are_only_read() {
     assert!(changes.is_empty());
     assert_eq!(brief(&node, &shared), "S:s! u1:s! u9:s u:is");
     assert_eq!(brief(&node, &exclusive), "S:s! u1:x! u9:x u:ix");
-    assert_eq!(brief(&node, &[table.clone()]), "u:s!");
+    assert_eq!(brief(&node, std::slice::from_ref(&table)), "u:s!");
     let placed = node.exec("d", "DELETE FROM d.u WHERE id = 3").placed.unwrap();
     assert_eq!(node.engine.versions(&[(table.key, Mode::Shared)]).unwrap()[0].place, placed.place);
 }

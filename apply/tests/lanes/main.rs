@@ -13,5 +13,4 @@ mod open;
 mod overlays;
 mod remote;
 mod shadows;
-mod transactions;
 mod writes;

@@ -226,11 +226,11 @@ fn files_of_different_moments_catch_up_together() {
         node.exec("b", &format!("INSERT INTO b.t VALUES({i},'b')"));
     }
     let early = copy_files(&node);
-    let mut open = crate::kit::wait(node.engine.begin(&["a".into(), "b".into()], 1_000)).unwrap();
+    let mut open = starling_apply::overlay::Overlay::new();
     for db in ["a", "b"] {
-        crate::kit::wait(open.run(crate::kit::statement(&format!("UPDATE {db}.t SET v = 'both'")))).unwrap();
+        crate::overlays::exec(&node, &mut open, db, &format!("UPDATE {db}.t SET v = 'both'")).unwrap();
     }
-    crate::kit::wait(open.commit()).unwrap();
+    crate::overlays::commit(&node, open);
     let late = copy_files(&node);
     // Database a as it was before, b as it was after.
     for suffix in ["", "-wal"] {

@@ -279,3 +279,89 @@ async fn futures<F: Future<Output = Result<Committed, WriteError<()>>>>(commits:
         commit.await.unwrap();
     }
 }
+
+#[test]
+fn reading_other_databases_is_pinned() {
+    let node = Node::new(1).with_t("a").with_t("b");
+    node.exec("b", "INSERT INTO b.t VALUES(1,'x')");
+    let copied = node.write(
+        "a",
+        Box::new(|t| {
+            t.reads(&["b"]).map_err(|e| e.to_string())?;
+            run(t, "INSERT INTO a.t SELECT * FROM b.t")
+        }),
+    );
+    assert_eq!(copied.unwrap().0, 1);
+    node.exec("b", "INSERT INTO b.t VALUES(2,'y')");
+    node.write(
+        "a",
+        Box::new(|t| {
+            t.reads(&["b"]).map_err(|e| e.to_string())?;
+            run(t, "INSERT INTO a.t SELECT * FROM b.t WHERE id = 2")
+        }),
+    )
+    .unwrap();
+    assert_eq!(node.query(&["a"], "SELECT id FROM a.t ORDER BY id"), "1;2");
+}
+
+#[test]
+fn who_waits_too_long_is_told_and_never_run() {
+    let node = Node::new(1).with_t("a").with_t("b");
+    let mut both = Overlay::new();
+    exec(&node, &mut both, "b", "INSERT INTO b.t VALUES(1,'x')").unwrap();
+    let gate = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&gate);
+    // A statement over two databases: it stands on the lane of the one, and the other's stands still.
+    let job = Box::new(move |t: &mut starling_apply::lane::Try<'_>| {
+        while !seen.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        run(t, "INSERT INTO a.t VALUES(1,'x')")
+    });
+    std::thread::scope(|scope| {
+        let both = scope.spawn(|| {
+            let done = wait(node.engine.trial("a", 5_000, &mut both, job));
+            done.map(|_| wait(node.engine.commit(both)).unwrap()).unwrap()
+        });
+        // It may come before the lane is taken.
+        let mut id = 10;
+        let late = loop {
+            let wrote = wait(node.engine.write("b", 50, statement(&format!("INSERT INTO b.t VALUES({id},'x')"))));
+            match wrote {
+                Ok(_) => id += 1,
+                Err(late) => break late,
+            }
+        };
+        assert!(matches!(late, WriteError::Timeout));
+        let altered = node.engine.alter::<()>(Some("b"), 50, Box::new(|_| Ok(None)));
+        assert!(matches!(altered, Err(WriteError::Timeout)));
+        gate.store(true, Ordering::Release);
+        both.join().unwrap();
+        assert_eq!(node.query(&["b"], &format!("SELECT count(*) FROM b.t WHERE id = {id}")), "0");
+    });
+    assert_eq!(node.query(&["a", "b"], "SELECT a.t.id FROM a.t, b.t WHERE b.t.id = 1"), "1");
+}
+
+#[test]
+fn transactions_over_several_databases_do_not_lock_each_other_out() {
+    let node = Arc::new(Node::new(1).with_t("a").with_t("b"));
+    std::thread::scope(|scope| {
+        for w in 0..4 {
+            let node = Arc::clone(&node);
+            scope.spawn(move || {
+                let dbs = if w % 2 == 0 { ["a", "b"] } else { ["b", "a"] };
+                for i in 0..20 {
+                    let mut open = Overlay::new();
+                    for db in dbs {
+                        exec(&node, &mut open, db, &format!("INSERT INTO {db}.t VALUES({}, 'x')", w * 100 + i)).unwrap();
+                    }
+                    commit(&node, open);
+                }
+            });
+        }
+    });
+    assert_eq!(
+        node.query(&["a", "b"], "SELECT (SELECT count(*) FROM a.t), (SELECT count(*) FROM b.t)"),
+        "80,80"
+    );
+}

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use starling_apply::schema::SchemaChange;
 
-use crate::kit::{Node, wait};
+use starling_apply::overlay::Overlay;
+
+use crate::kit::Node;
+use crate::overlays::{commit, exec};
 
 fn eventually(what: &str, f: impl Fn() -> bool) {
     let until = Instant::now() + Duration::from_secs(10);
@@ -88,11 +91,11 @@ fn batches_over_several_databases_are_atomic_for_readers() {
             }
         });
         for i in 1..=50 {
-            let mut open = wait(one.engine.begin(&["a".into(), "b".into()], 1_000)).unwrap();
+            let mut open = Overlay::new();
             for db in ["a", "b"] {
-                wait(open.run(crate::kit::statement(&format!("UPDATE {db}.t SET v = '{i}'")))).unwrap();
+                exec(&one, &mut open, db, &format!("UPDATE {db}.t SET v = '{i}'")).unwrap();
             }
-            wait(open.commit()).unwrap();
+            commit(&one, open);
             two.pull(&one);
         }
         stop.store(true, Ordering::Release);
@@ -119,19 +122,17 @@ fn schema_and_control_entries_travel() {
 }
 
 #[test]
-fn remote_entries_wait_for_an_open_transaction_of_their_database_only() {
+fn remote_entries_wait_for_no_open_transaction() {
     let one = Node::new(1).with_t("a").with_t("b");
     let two = Arc::new(Node::new(3));
     two.pull(&one);
     one.exec("a", "INSERT INTO a.t VALUES(1,'x')");
-    let mut open = wait(two.engine.begin(&["a".into()], 1_000)).unwrap();
-    wait(open.run(crate::kit::statement("INSERT INTO a.t VALUES(2,'y')"))).unwrap();
-    std::thread::scope(|scope| {
-        let puller = scope.spawn(|| two.pull(&one));
-        two.exec("b", "INSERT INTO b.t VALUES(1,'meanwhile')");
-        wait(open.commit()).unwrap();
-        puller.join().unwrap();
-    });
+    let mut open = Overlay::new();
+    exec(&two, &mut open, "a", "INSERT INTO a.t VALUES(2,'y')").unwrap();
+    two.pull(&one);
+    two.exec("b", "INSERT INTO b.t VALUES(1,'meanwhile')");
+    assert_eq!(two.query(&["a"], "SELECT id FROM a.t ORDER BY id"), "1");
+    commit(&two, open);
     assert_eq!(two.query(&["a"], "SELECT id FROM a.t ORDER BY id"), "1;2");
     eventually("the vector", || two.engine.applied().get(1) == one.log.held().get(1));
 }

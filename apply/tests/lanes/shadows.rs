@@ -91,7 +91,7 @@ fn snapshots_know_what_they_show() {
     assert!(reader.snapshot_contains("a", first).unwrap());
     assert!(!reader.snapshot_contains("a", second).unwrap());
     assert!(!reader.snapshot_contains("a", second).unwrap());
-    let node = node.with_t("c");
+    let _node = node.with_t("c");
     assert!(!reader.snapshot_contains("c", second).unwrap(), "a database that came later");
     reader.renew().unwrap();
     assert!(reader.snapshot_contains("a", second).unwrap());
