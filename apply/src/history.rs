@@ -362,7 +362,7 @@ impl Store {
     }
     /// Forgets a table: dropped, truncated, or about to be rebuilt.
     pub fn forget(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
-        for name in ["history", "displaced", "unique", "conflicts"] {
+        for name in ["history", "displaced", "unique", "conflicts", "references"] {
             conn.execute(
                 &format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema),
                 [int(table)],
@@ -378,7 +378,7 @@ impl Store {
     }
     /// Takes out a table's records (its primary key changes, and with it what they are found by).
     pub fn forget_records(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
-        for name in ["history", "displaced", "conflicts"] {
+        for name in ["history", "displaced", "conflicts", "references"] {
             conn.execute(
                 &format!("DELETE FROM {}.__starling_{name} WHERE tbl = ?1", self.schema),
                 [int(table)],

@@ -29,6 +29,7 @@ pub mod overlay;
 pub mod physical;
 pub mod readers;
 pub mod rebuild;
+mod references;
 pub mod refold;
 pub mod reshape;
 pub mod schema;

@@ -20,6 +20,7 @@ use crate::history::Store;
 use crate::inorder::{Counters, Plan, Writer};
 use crate::layout::Layout;
 use crate::mapping::Mapping;
+use crate::references;
 use crate::refold::Refold;
 use crate::schema::SchemaChange;
 use crate::versions::{Schemas, Step};
@@ -119,6 +120,7 @@ impl Materializer {
         if !self.store.exists(conn)? {
             self.store.create(conn)?;
         }
+        references::create(conn, &self.schema)?;
         self.loaded = false;
         Ok(())
     }
@@ -312,6 +314,14 @@ impl Materializer {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         if plans.iter().all(Option::is_none) {
             return Ok(rows);
+        }
+        if let Some(database) = self
+            .schemas
+            .database
+            .as_ref()
+            .filter(|_| references::is_decided(entry.place.origin))
+        {
+            references::mark(conn, &self.schema, database, entry, changes, &plans)?;
         }
         let simple = entry.stamp > self.newest || self.is_quiet(conn, entry, changes, &plans)?;
         if simple && self.write_simply(conn, entry, changes, &plans)? {

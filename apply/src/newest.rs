@@ -17,6 +17,7 @@ use crate::physical::quote;
 pub(crate) struct Newest {
     record: String,
     displaced: String,
+    reference: String,
     holders: String,
     schema: String,
     file: String,
@@ -33,6 +34,12 @@ fn version(row: &Row<'_>) -> rusqlite::Result<Version> {
         seq: row.get::<_, i64>(2)?.cast_unsigned(),
     };
     Ok(Version { stamp, place })
+}
+
+fn find(conn: &Connection, sql: &str, table: u64, key: &Key) -> rusqlite::Result<Version> {
+    let mut statement = conn.prepare_cached(sql)?;
+    let found = statement.query_row(params![table.cast_signed(), key], version).optional()?;
+    Ok(found.unwrap_or_default())
 }
 
 /// The later of two.
@@ -54,6 +61,7 @@ impl Newest {
                    (SELECT x.seq FROM {s}.__starling_schema x WHERE x.hlc = d.hlc AND x.origin = d.origin), 0)
                  FROM {s}.__starling_displaced d WHERE d.tbl = ?1 AND d.key = ?2 ORDER BY d.hlc DESC, d.origin DESC LIMIT 1"
             ),
+            reference: format!("SELECT hlc, origin, seq FROM {s}.__starling_references WHERE tbl = ?1 AND key = ?2"),
             holders: format!("SELECT key FROM {s}.__starling_unique WHERE tbl = ?1 AND idx = ?2 AND val = ?3"),
             schema: format!("SELECT hlc, origin, seq FROM {s}.__starling_schema ORDER BY hlc DESC, origin DESC LIMIT 1"),
             file: format!(
@@ -65,13 +73,13 @@ impl Newest {
 
     /// Of a row.
     pub fn row(&self, conn: &Connection, table: u64, key: &Key) -> Result<Version, FoldError> {
-        let find = |sql: &str| -> rusqlite::Result<Option<Version>> {
-            let mut statement = conn.prepare_cached(sql)?;
-            statement.query_row(params![table.cast_signed(), key], version).optional()
-        };
-        let record = find(&self.record)?.unwrap_or_default();
-        let displaced = find(&self.displaced)?.unwrap_or_default();
+        let record = find(conn, &self.record, table, key)?;
+        let displaced = find(conn, &self.displaced, table, key)?;
         Ok(later(record, displaced))
+    }
+    /// Of what points to a row (as far as it was decided on).
+    pub fn reference(&self, conn: &Connection, table: u64, key: &Key) -> Result<Version, FoldError> {
+        Ok(find(conn, &self.reference, table, key)?)
     }
 
     /// Of a unique value: the newest of all rows that ever held it.

@@ -37,7 +37,7 @@ pub(crate) struct Shape {
 
 /// A table that rows of this one point to.
 pub(crate) struct Parent {
-    /// Positions of the pointing columns in images.
+    /// Positions of the pointing columns.
     pub columns: Vec<usize>,
     pub table: u64,
     /// Finds the key of the row pointed to, by the referenced columns.
@@ -53,7 +53,10 @@ impl Shape {
         let position = |id: u32| header.columns.iter().position(|c| *c == id);
         let at: Option<Vec<usize>> = layout.columns.iter().map(|id| position(*id)).collect();
         let at = at.ok_or_else(|| FoldError::Broken(format!("images of {} lack a column", table.name)))?;
-        let parents = table.foreign_keys.iter().filter_map(|fk| parent(database, &schema, &header, fk));
+        let parents = table
+            .foreign_keys
+            .iter()
+            .filter_map(|fk| parent(database, &schema, &header.columns, fk));
         let pointed = |t: &Table| {
             t.foreign_keys
                 .iter()
@@ -104,11 +107,12 @@ pub(crate) fn bit(bits: &[u8], at: usize) -> bool {
     bits.get(at / 8).is_some_and(|b| b >> (at % 8) & 1 == 1)
 }
 
-/// `None`: the parent does not exist (it need not while foreign keys are not checked).
-fn parent(database: &Database, schema: &str, header: &TableRef, fk: &ForeignKey) -> Option<Parent> {
+/// `columns`: those of the images, or of the rows, that point. `None`: the parent does not exist (it need not while foreign keys are not
+/// checked).
+pub(crate) fn parent(database: &Database, schema: &str, columns: &[u32], fk: &ForeignKey) -> Option<Parent> {
     let table = database.table(&fk.parent)?;
     let layout = Layout::new(schema, &table.name, table).ok()?;
-    let position = |id: &u32| header.columns.iter().position(|c| c == id);
+    let position = |id: &u32| columns.iter().position(|c| c == id);
     let columns: Vec<usize> = fk.columns.iter().map(position).collect::<Option<_>>()?;
     let key_names: Vec<String> = match table.primary() {
         None => vec![hidden_key(table).to_owned()],

@@ -28,6 +28,9 @@ use crate::lane::work::{Failure, Ticket};
 use crate::materialize::{EntrySource, FoldError};
 use crate::readers::{Gate, Pool, RestingPlaces};
 
+/// Changes of that many bytes are copied on their way to the log; larger ones are read back from there.
+const COPY_BYTES: usize = 4 << 20;
+
 /// A database's lane, seen from outside.
 pub(crate) struct Lane {
     pub name: String,
@@ -235,6 +238,13 @@ impl Core {
         let Some(origin) = self.origin() else {
             return Err(AppendError::Clock("this node has not been admitted to a cluster yet".to_owned()));
         };
+        let bytes: usize = drafts.iter().map(|d| body_bytes(&d.body)).sum();
+        if bytes > COPY_BYTES {
+            // Twice in memory would be too much: what is large is read back.
+            let placed = self.log.append(origin, drafts)?;
+            let entries = placed.iter().map(|p| entry_at(&self.log, p.place)).collect::<Result<_, _>>();
+            return entries.map_err(|e| AppendError::Unknown(e.to_string()));
+        }
         let copies = drafts.clone();
         let placed = self.log.append(origin, drafts)?;
         let entries = copies.into_iter().zip(placed).map(|(draft, placed)| {
@@ -415,6 +425,13 @@ impl Core {
         let (feed, events) = unbounded();
         self.control_feeds.lock().push(feed);
         (system.controls(), events)
+    }
+}
+
+fn body_bytes(body: &Body) -> usize {
+    match body {
+        Body::Rows(changes) => changes.bytes.len(),
+        Body::Void | Body::Schema(_) | Body::Control(_) => 0,
     }
 }
 

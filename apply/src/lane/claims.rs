@@ -12,9 +12,10 @@ use super::desk::Bench;
 use crate::catalog::Catalog;
 use crate::claim::{Claim, ClaimKey, Mode, Version};
 use crate::history::hashed;
-use crate::layout::{Bind, Key, Unique, from_sql};
+use crate::layout::{Key, Unique};
 use crate::materialize::FoldError;
-use crate::newest::Newest;
+use crate::newest::{Newest, later};
+use crate::references;
 use crate::shape::{Image, Parent, Shape, Shapes, bit, value};
 
 /// A statement that changes (or points to) more rows of a table claims all of it.
@@ -130,10 +131,17 @@ impl Bench {
     }
 }
 
-/// The newest version of a row or a unique value, for a claim of that mode.
-pub(crate) fn version_of(newest: &Newest, conn: &Connection, key: &ClaimKey, _mode: Mode) -> Result<Version, FoldError> {
+/// The newest version of a row or a unique value, for a claim of that mode: whoever wants a row for himself must have seen what points
+/// to it.
+pub(crate) fn version_of(newest: &Newest, conn: &Connection, key: &ClaimKey, mode: Mode) -> Result<Version, FoldError> {
     match key {
-        ClaimKey::Row { table, key } => newest.row(conn, *table, key),
+        ClaimKey::Row { table, key } => {
+            let row = newest.row(conn, *table, key)?;
+            if mode != Mode::Exclusive {
+                return Ok(row);
+            }
+            Ok(later(row, newest.reference(conn, *table, key)?))
+        }
         ClaimKey::Unique { table, index, value } => newest.unique(conn, *table, *index, value),
         ClaimKey::Schema { .. } | ClaimKey::Table { .. } => Ok(Version::default()),
     }
@@ -272,22 +280,10 @@ impl Finder<'_> {
     }
 
     fn parent(&mut self, parent: &Parent, image: &Image<'_>) -> Result<(), FoldError> {
-        let values = parent.columns.iter().map(|c| value(image, *c));
-        if values.clone().any(|v| matches!(v, ValueRef::Null | ValueRef::Absent)) {
-            return Ok(());
+        if let Some(key) = references::find(self.conn, parent, parent.columns.iter().map(|c| value(image, *c)))? {
+            let key = ClaimKey::Row { table: parent.table, key };
+            self.set.add(key, Mode::Shared);
         }
-        let mut statement = self.conn.prepare_cached(&parent.find)?;
-        for (i, v) in values.enumerate() {
-            statement.raw_bind_parameter(i + 1, Bind(v))?;
-        }
-        let width = statement.column_count();
-        let mut rows = statement.raw_query();
-        // Without checks a child may point to nothing.
-        let Some(row) = rows.next()? else { return Ok(()) };
-        let values: Vec<_> = (0..width).map(|i| row.get_ref(i)).collect::<Result<_, _>>()?;
-        let key = parent.layout.key_of(values.into_iter().map(from_sql));
-        let key = ClaimKey::Row { table: parent.table, key };
-        self.set.add(key, Mode::Shared);
         Ok(())
     }
 }

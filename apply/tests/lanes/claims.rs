@@ -228,3 +228,52 @@ fn very_many_rows_claim_their_table() {
     let many = "WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 50200) INSERT INTO d.c SELECT i, 1 FROM n";
     check(&node, many, "S:s! c:x! u:s!");
 }
+
+/// Puts a tried statement into the log as a decided entry, and applies it.
+fn decide(node: &Node, sql: &str) -> starling_log::Placed {
+    let (_, changes) = wait(node.engine.try_out("d", 1_000, crate::kit::statement(sql))).unwrap();
+    let draft = starling_log::Draft {
+        causes: node.engine.applied(),
+        schema: node.engine.catalog().version,
+        body: starling_log::Body::Rows(changes),
+    };
+    let placed = node.log.append(2, vec![draft]).unwrap().remove(0);
+    node.engine.apply(node.log.read(2, placed.place.seq, usize::MAX).unwrap()).unwrap();
+    placed
+}
+
+#[test]
+fn who_takes_a_parent_away_must_have_seen_its_children() {
+    let node = node();
+    let u = node.engine.catalog().table("d", "u").unwrap().id;
+    let row = |mode| {
+        (
+            ClaimKey::Row {
+                table: u,
+                key: Key::Int(2),
+            },
+            mode,
+        )
+    };
+    let versions = |node: &Node| node.engine.versions(&[row(Mode::Exclusive), row(Mode::Shared)]).unwrap();
+    let before = versions(&node);
+    assert_eq!(before[0], before[1]);
+    node.exec("d", "INSERT INTO d.c VALUES(1, 2)");
+    assert_eq!(versions(&node), before, "at ONE nobody is asked");
+    let placed = decide(&node, "INSERT INTO d.c VALUES(2, 2)");
+    let after = versions(&node);
+    assert_eq!((after[0].place, after[1]), (placed.place, before[1]));
+    let found = claims(&node, "UPDATE d.u SET id = 22 WHERE id = 2");
+    let base = found.iter().find(|c| c.key == row(Mode::Exclusive).0).unwrap().base;
+    assert_eq!(base, after[0]);
+    // By another unique column, and by an update that turns to it.
+    let by_a = decide(&node, "INSERT INTO d.k(_rowid_, id, u) VALUES(5, 1, 12)");
+    assert_eq!(versions(&node)[0].place, by_a.place);
+    decide(&node, "INSERT INTO d.c VALUES(3, 1)");
+    decide(&node, "UPDATE d.c SET id = 33 WHERE id = 3");
+    assert_eq!(versions(&node)[0].place, by_a.place);
+    let turned = decide(&node, "UPDATE d.c SET u = 2 WHERE id = 33");
+    assert_eq!(versions(&node)[0].place, turned.place);
+    let node = node.restart_after(|dir| std::fs::remove_file(dir.join("d.db")).unwrap());
+    assert_eq!(versions(&node)[0].place, turned.place);
+}

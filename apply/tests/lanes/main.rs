@@ -13,4 +13,5 @@ mod open;
 mod overlays;
 mod remote;
 mod shadows;
+mod timing;
 mod writes;
