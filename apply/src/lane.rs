@@ -21,7 +21,7 @@ use starling_log::Row;
 
 use crate::capture::Position;
 use crate::catalog::Catalog;
-use crate::claim::{Claim, Mode};
+use crate::claim::{Claim, ClaimKey, Mode};
 use crate::materialize::FoldError;
 use desk::Bench;
 
@@ -91,6 +91,10 @@ impl Try<'_> {
     /// are not in it). Each key once.
     pub fn claims(&mut self) -> Result<Vec<Claim>, FoldError> {
         self.bench.claims(self.connection, self.catalog)
+    }
+    /// What [`Try::claims`] locks, for whoever does not ask on which versions it is based.
+    pub fn claim_keys(&mut self) -> Result<Vec<(ClaimKey, Mode)>, FoldError> {
+        self.bench.claim_keys(self.connection)
     }
     /// Claims on rows that a statement read to lock them. `keys`: the values of the table's key columns in the key's order
     /// (the hidden key of a table without one).

@@ -92,8 +92,14 @@ pub struct Connection<S> {
     statements: Statements,
 }
 
-/// Serves one client from greeting to end.
-pub async fn run<S: Stream>(stream: S, ip: IpAddr, shared: Arc<Shared>, mut shutdown: watch::Receiver<bool>) {
+/// Serves one client from greeting to end. `gone`: has it closed its side?
+pub async fn run<S: Stream>(
+    stream: S,
+    ip: IpAddr,
+    shared: Arc<Shared>,
+    mut shutdown: watch::Receiver<bool>,
+    gone: impl Fn() -> bool + Send + Sync + 'static,
+) {
     let mut wire = Wire::new(stream);
     let mut scramble = auth::scramble();
     let login = tokio::time::timeout(LOGIN_TIMEOUT, log_in(&mut wire, &shared, ip, &mut scramble));
@@ -107,6 +113,7 @@ pub async fn run<S: Stream>(stream: S, ip: IpAddr, shared: Arc<Shared>, mut shut
         }
         Ok(Err(Failure::Gone)) | Err(_) => return,
     };
+    session.entry.interrupt.watch(gone);
     let mut connection = Connection {
         wire,
         shared,

@@ -1,5 +1,6 @@
 //! Accepting clients: one task for each, at most `max_connections` of them.
 
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -55,6 +56,8 @@ async fn accept_loop(listener: TcpListener, shared: Arc<Shared>, mut shutdown: w
         }
     }
     drop(listener);
+    // Who waits for a lock would wait longer than there is time.
+    shared.server.registry.end_waits();
     let drained = tokio::time::timeout(DRAIN, async {
         while let Some(ended) = tasks.join_next().await {
             report(ended)
@@ -98,8 +101,20 @@ async fn admit(mut stream: TcpStream, shared: &Arc<Shared>, shutdown: &watch::Re
     let (shared, shutdown) = (shared.clone(), shutdown.clone());
     tasks.spawn(async move {
         let _slot = slot;
-        connection::run(stream, peer.ip(), shared, shutdown).await;
+        let gone = is_gone(&stream);
+        connection::run(stream, peer.ip(), shared, shutdown, gone).await;
     });
+}
+
+/// Tells whether the client has closed its side. Asked only while the connection's task holds the stream.
+fn is_gone(stream: &TcpStream) -> impl Fn() -> bool + Send + Sync + 'static {
+    let fd = stream.as_raw_fd();
+    move || {
+        let mut byte = 0_u8;
+        // SAFETY: one byte is looked at, in a buffer of one; a descriptor that is closed is an error, not undefined.
+        let seen = unsafe { libc::recv(fd, (&raw mut byte).cast(), 1, libc::MSG_PEEK | libc::MSG_DONTWAIT) };
+        seen == 0
+    }
 }
 
 /// An open connection's place; given back however its task ends.

@@ -11,7 +11,7 @@ use starling_apply::engine::WriteError;
 use super::decide::{Decider, Level, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::core::Age;
-use super::locks::{Denied, Kind, Party};
+use super::locks::{Denied, Kind, Party, Seat};
 use super::shared::Home;
 use super::statement::{self, Call, Inner, Shared, Work};
 
@@ -46,7 +46,7 @@ async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>
     let age = home.shared.age();
     let mut queue = [tables, blocked].concat();
     loop {
-        let party = Arc::new(home.join(age, Kind::Statement));
+        let party = Seat::new(home.join(age, Kind::Statement));
         match in_turn(home, call, work, &party, std::mem::take(&mut queue)).await {
             // Somebody older was in between: again, and older than most by now.
             Err(Failed::Denied(Denied::Wounded)) => queue = statement::definitions(call.tables.iter()),
@@ -92,7 +92,7 @@ async fn decided<T: Send + 'static, E: Send + 'static>(
 ) -> Result<T, Failed<E>> {
     let age = home.shared.age();
     for _ in 0..ATTEMPTS {
-        let party = Arc::new(home.join(age, Kind::Statement));
+        let party = Seat::new(home.join(age, Kind::Statement));
         match propose(home, call, work, decider, &party, age).await {
             Err(failed) if failed.lost() => {}
             other => return other,

@@ -7,9 +7,16 @@ use std::collections::hash_map::Entry;
 
 use starling_apply::claim::{Claim, ClaimKey, Mode, Version};
 
+/// Rows of one table that a transaction claims one by one.
+pub const ROWS_MAX: usize = super::locks::ROWS_MAX;
+
 #[derive(Debug, Default)]
 pub struct Claims {
     all: HashMap<(ClaimKey, Mode), Version>,
+    /// Rows and unique values of each table.
+    counts: HashMap<u64, usize>,
+    /// Tables that are claimed as a whole.
+    whole: Vec<u64>,
 }
 
 impl Claims {
@@ -18,16 +25,51 @@ impl Claims {
     }
     pub fn add(&mut self, claims: Vec<Claim>) {
         for claim in claims {
+            let table = single(&claim.key);
+            if table.is_some_and(|t| self.whole.contains(&t)) {
+                continue;
+            }
             if let Entry::Vacant(slot) = self.all.entry((claim.key, claim.mode)) {
                 slot.insert(claim.base);
+                if let Some(table) = table {
+                    *self.counts.entry(table).or_insert(0) += 1;
+                }
             }
         }
+    }
+    /// A table of which it claims too many rows.
+    pub fn too_many(&self) -> Option<u64> {
+        self.counts.iter().find(|(_, n)| **n > ROWS_MAX).map(|(t, _)| *t)
+    }
+    /// All single claims on a table.
+    pub fn of_table(&self, table: u64) -> Vec<Claim> {
+        let own = self.all.iter().filter(|((key, _), _)| single(key) == Some(table));
+        own.map(|((key, mode), base)| Claim {
+            key: key.clone(),
+            mode: *mode,
+            base: *base,
+        })
+        .collect()
+    }
+    /// One claim on the whole table in place of all of them, which are known to be based on nothing newer.
+    pub fn make_whole(&mut self, table: u64, claim: Claim) {
+        self.all.retain(|(key, _), _| single(key) != Some(table));
+        self.counts.remove(&table);
+        self.whole.push(table);
+        self.add(vec![claim]);
     }
     /// In the order of their keys.
     pub fn into_vec(self) -> Vec<Claim> {
         let mut out: Vec<Claim> = self.all.into_iter().map(|((key, mode), base)| Claim { key, mode, base }).collect();
         out.sort_by(|a, b| (&a.key, a.mode).cmp(&(&b.key, b.mode)));
         out
+    }
+}
+
+fn single(key: &ClaimKey) -> Option<u64> {
+    match key {
+        ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => Some(*table),
+        ClaimKey::Schema { .. } | ClaimKey::Table { .. } => None,
     }
 }
 

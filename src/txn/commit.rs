@@ -3,8 +3,6 @@
 //! Promises: from the first step on nobody takes the transaction's locks away, and they are given back only when its outcome is
 //! visible here (or it is sure that there is none). Must not know: SQL.
 
-use std::sync::Arc;
-
 use starling_apply::engine::Committed;
 use starling_apply::overlay::Overlay;
 use starling_apply::readers::Reader;
@@ -13,7 +11,7 @@ use super::claims::Claims;
 use super::decide::{Level, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::core::Age;
-use super::locks::{Denied, Party};
+use super::locks::{Denied, Seat};
 use super::shared::Shared;
 
 /// A transaction that has nothing more to do but commit.
@@ -24,7 +22,7 @@ pub struct Finished {
     /// Of its first attempt.
     pub age: Age,
     /// Its locks; `None`: it never locked anything.
-    pub party: Option<Arc<Party>>,
+    pub party: Option<Seat>,
     /// What it read, if it read on a snapshot.
     pub snapshot: Option<Reader>,
     pub level: Level,

@@ -11,8 +11,8 @@ pub mod mode;
 pub mod view;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -68,12 +68,24 @@ pub struct Patience {
     pub interrupt: Arc<Interrupt>,
 }
 
-/// KILL: ends a session's waiting.
-#[derive(Debug, Default)]
+/// KILL, or a client that is gone: ends a session's waiting.
+#[derive(Default)]
 pub struct Interrupt {
     raised: AtomicBool,
     wake: Notify,
+    gone: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
 }
+
+impl std::fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Interrupt")
+            .field("raised", &self.is_raised())
+            .finish_non_exhaustive()
+    }
+}
+
+/// How often a session that waits for locks looks whether its client is still there.
+const LOOK_AFTER_CLIENT: Duration = Duration::from_millis(200);
 
 impl Interrupt {
     pub fn raise(&self) {
@@ -86,12 +98,20 @@ impl Interrupt {
     pub fn is_raised(&self) -> bool {
         self.raised.load(Ordering::Acquire)
     }
-    async fn raised(&self) {
-        let wake = self.wake.notified();
-        tokio::pin!(wake);
-        wake.as_mut().enable();
-        if !self.is_raised() {
-            wake.await;
+    /// `gone` tells whether the client has left; asked only while the session waits.
+    pub fn watch(&self, gone: impl Fn() -> bool + Send + Sync + 'static) {
+        // A session has one client.
+        let _ = self.gone.set(Box::new(gone));
+    }
+    pub async fn raised(&self) {
+        loop {
+            let wake = self.wake.notified();
+            tokio::pin!(wake);
+            wake.as_mut().enable();
+            if self.is_raised() || self.gone.get().is_some_and(|gone| gone()) {
+                return;
+            }
+            let _ = tokio::time::timeout(LOOK_AFTER_CLIENT, wake).await;
         }
     }
 }
@@ -365,15 +385,46 @@ impl Party {
     }
 }
 
-impl Drop for Party {
-    fn drop(&mut self) {
+impl Party {
+    /// Gives back everything now. Whoever still asks in its name is told that it lost its locks.
+    pub fn leave(&self) {
         let mut state = self.locks.state.lock();
+        if state.known.remove(&self.id).is_none() {
+            return;
+        }
         state.core.leave(self.id);
-        state.known.remove(&self.id);
         self.locks.after(&mut state);
-        if *self.alone.get_mut() {
+        if self.alone.load(Ordering::Acquire) {
             self.locks.alone.fetch_sub(1, Ordering::AcqRel);
         }
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+/// Whose party it is: jobs on a lane may still have it in their hands when the owner is done, and gives everything back.
+pub struct Seat(Arc<Party>);
+
+impl Seat {
+    pub fn new(party: Party) -> Seat {
+        Seat(Arc::new(party))
+    }
+}
+
+impl std::ops::Deref for Seat {
+    type Target = Arc<Party>;
+    fn deref(&self) -> &Arc<Party> {
+        &self.0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }
 

@@ -36,7 +36,7 @@ pub use statement::{Asked, Call, Work};
 use claims::Claims;
 use commit::Finished;
 use locks::core::{Age, PartyId};
-use locks::{Denied, Interrupt, Isolation, Kind, Party};
+use locks::{Denied, Interrupt, Isolation, Kind, Party, Seat};
 use statement::Inner;
 use tables::Locked;
 
@@ -66,7 +66,7 @@ struct Open {
     options: Options,
     age: Age,
     /// Made when it first locks anything.
-    party: Option<Arc<Party>>,
+    party: Option<Seat>,
     overlay: Overlay,
     claims: Claims,
     /// Tables whose definitions it holds.
@@ -88,6 +88,7 @@ pub struct Transaction {
 }
 
 /// Where a read runs.
+#[expect(clippy::large_enum_variant, reason = "it lives for one statement, on the stack")]
 pub enum Source<'a> {
     /// A reader of its own, back to the pool afterwards.
     Pooled(Reader),
@@ -96,7 +97,9 @@ pub enum Source<'a> {
 }
 
 /// Definitions shared for the length of one statement.
-pub struct Using(Option<Party>);
+pub struct Using {
+    _party: Option<Party>,
+}
 
 impl Transaction {
     pub fn new(shared: Arc<Shared>, session: u32, interrupt: Arc<Interrupt>) -> Transaction {
@@ -179,11 +182,11 @@ impl Transaction {
         let patience = self.home.patience(wait);
         let Some(open) = &mut self.open else {
             if self.home.shared.locks.all_share() && self.home.tables.is_none() || tables.is_empty() {
-                return Ok(Using(None));
+                return Ok(Using { _party: None });
             }
             let party = self.home.join(self.home.shared.age(), Kind::Statement);
             party.take(&statement::definitions(tables.iter()), &patience).await?;
-            return Ok(Using(Some(party)));
+            return Ok(Using { _party: Some(party) });
         };
         let new: Vec<&Arc<Table>> = tables.iter().filter(|t| !open.used.contains(&t.id)).collect();
         if !new.is_empty() {
@@ -197,13 +200,13 @@ impl Transaction {
             open.used.extend(new.iter().map(|t| t.id));
         }
         if open.options.newest || open.options.serializable {
-            return Ok(Using(None));
+            return Ok(Using { _party: None });
         }
         // A snapshot shows tables as they were then.
         let known = |pinned: &Catalog, t: &Arc<Table>| pinned.table_by_id(t.id).is_some_and(|(_, then)| then == t);
         match &open.pinned {
             Some(pinned) if tables.iter().any(|t| !known(pinned, t)) => Err(Failed::Changed),
-            _ => Ok(Using(None)),
+            _ => Ok(Using { _party: None }),
         }
     }
     /// The statement is over: what it read on may be ended, if it is in the way for too long.
@@ -281,6 +284,9 @@ impl Transaction {
                     open.claims.add(done.asked);
                     open.claims.add(done.changed);
                     party.note_rows(open.overlay.rows());
+                    if let Some(table) = open.claims.too_many() {
+                        open.claim_whole(home, call, table, &party).await?;
+                    }
                     return Ok(done.value);
                 }
                 Err(error) => match Inner::into_failed(error) {
@@ -369,7 +375,7 @@ impl Open {
         let (age, options) = (self.age, self.options);
         let party = self
             .party
-            .get_or_insert_with(|| Arc::new(home.join(age, Kind::Transaction(options.isolation()))));
+            .get_or_insert_with(|| Seat::new(home.join(age, Kind::Transaction(options.isolation()))));
         Arc::clone(party)
     }
     fn wake(&mut self) -> Result<(), ApplyError> {
@@ -381,6 +387,35 @@ impl Open {
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
+    }
+    /// So many rows are claimed as their table, exclusively. Its newest version is taken first; then all rows must still be as they
+    /// were claimed: from there on the claim on the table answers for them.
+    async fn claim_whole<E>(&mut self, home: &Home, call: &Call<'_>, table: u64, party: &Arc<Party>) -> Result<(), Failed<E>>
+    where
+        E: Send + 'static,
+    {
+        let work: Work<(), E> = Box::new(|_, _| Ok(()));
+        let work = Arc::new(Mutex::new(work));
+        let claim = loop {
+            let job = statement::claiming(&work, party, &home.shared.locks, table);
+            match home.shared.engine.trial(call.db, call.wait_ms(), &mut self.overlay, job).await {
+                Ok(mut done) => break done.asked.pop(),
+                Err(error) => match Inner::into_failed(error) {
+                    Ok(failed) => return Err(failed),
+                    Err(_) => party.settled(&home.patience(call.wait)).await?,
+                },
+            }
+        };
+        let Some(claim) = claim else { return Ok(()) };
+        let rows = self.claims.of_table(table);
+        let keys: Vec<(ClaimKey, Mode)> = rows.iter().map(|c| (c.key.clone(), c.mode)).collect();
+        let engine = &home.shared.engine;
+        let newest = tokio::task::block_in_place(|| engine.versions(&keys))?;
+        if rows.iter().zip(&newest).any(|(row, now)| row.base != *now) {
+            return Err(Failed::Stale);
+        }
+        self.claims.make_whole(table, claim);
         Ok(())
     }
     /// REPEATABLE READ: what it changes must be what its snapshot shows. (Parents of foreign keys need only be there.)

@@ -138,6 +138,31 @@ pub(super) fn locking<T: Send + 'static, E: Send + 'static>(
     })
 }
 
+/// Locks a whole table, and changes nothing.
+pub(super) fn claiming<E: Send + 'static>(
+    work: &Shared<(), E>,
+    party: &Arc<Party>,
+    locks: &Arc<Locks>,
+    table: u64,
+) -> Job<Done<()>, Inner<E>> {
+    let work = Arc::clone(work);
+    let with_table: Work<(), Inner<E>> = Box::new(move |lane, asked| {
+        let claim = lane.claim_table(table, Mode::Exclusive).map_err(Inner::Claims)?;
+        asked.claims.push(claim);
+        (work.lock())(lane, asked).map_err(Inner::Job)
+    });
+    let mut job = locking(&Arc::new(Mutex::new(with_table)), party, locks, false);
+    Box::new(move |lane| {
+        job(lane).map_err(|error| match error {
+            Inner::Job(inner) => inner,
+            Inner::Blocked(wanted) => Inner::Blocked(wanted),
+            Inner::Busy => Inner::Busy,
+            Inner::Wounded => Inner::Wounded,
+            Inner::Claims(e) => Inner::Claims(e),
+        })
+    })
+}
+
 /// One attempt of an autocommit statement that holds nothing: it only looks whether anybody is in its way.
 pub(super) fn looking<T: Send + 'static, E: Send + 'static>(
     work: &Shared<T, E>,
@@ -159,8 +184,8 @@ pub(super) fn looking<T: Send + 'static, E: Send + 'static>(
         if locks.no_data() {
             return Ok(value);
         }
-        asked.claims.extend(lane.claims().map_err(Inner::Claims)?);
-        let wanted = data(asked.claims.iter());
+        let mut wanted = data(asked.claims.iter());
+        wanted.extend(keys(lane.claim_keys().map_err(Inner::Claims)?));
         if locks.are_free(&wanted) {
             return Ok(value);
         }
@@ -172,6 +197,13 @@ pub(super) fn looking<T: Send + 'static, E: Send + 'static>(
 pub(super) fn data<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Wanted> {
     let here = |c: &&Claim| !matches!(c.key, ClaimKey::Schema { .. });
     claims.filter(here).map(wanted).collect()
+}
+
+fn keys(keys: Vec<(ClaimKey, Mode)>) -> impl Iterator<Item = Wanted> {
+    let here = |k: &ClaimKey| !matches!(k, ClaimKey::Schema { .. });
+    keys.into_iter()
+        .filter(move |(k, _)| here(k))
+        .map(|(k, m)| (LockKey::Data(k), Modes::from(m)))
 }
 
 /// Sharing the definitions of these tables.

@@ -94,6 +94,14 @@ impl Bench {
         claims.pop().ok_or_else(|| unknown(table))
     }
 
+    /// The same without the versions, which cost lookups.
+    pub fn claim_keys(&mut self, conn: &Connection) -> Result<Vec<(ClaimKey, Mode)>, FoldError> {
+        let changes = self.capture.lend();
+        let found = find(&mut self.shapes, conn, &changes);
+        self.capture.give_back(changes);
+        found.map(|set| set.list)
+    }
+
     /// Looks the versions up.
     fn resolve(&mut self, conn: &Connection, catalog: &Catalog, set: Set) -> Result<Vec<Claim>, FoldError> {
         let mut claims = Vec::with_capacity(set.list.len());

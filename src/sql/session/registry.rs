@@ -109,6 +109,12 @@ impl Registry {
     pub fn total(&self) -> u32 {
         self.last.load(Ordering::Relaxed)
     }
+    /// All sessions stop waiting for locks (the server ends).
+    pub fn end_waits(&self) {
+        for entry in self.list() {
+            entry.interrupt.raise();
+        }
+    }
     /// `false`: there is no such session.
     pub fn kill(&self, id: u32, query_only: bool) -> bool {
         let Some(entry) = self.sessions.lock().get(&id).cloned() else {

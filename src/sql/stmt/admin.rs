@@ -99,6 +99,11 @@ pub fn value_of(session: &Session, text: &[u8], expr: &Expr, inputs: &Inputs<'_>
         .map(String::as_str)
         .filter(|d| !crate::sql::meta::is_system(d))
         .collect();
+    if session.transaction.has_written() && binder.out.tables.iter().any(|t| session.transaction.has_changed(t.id)) {
+        return Err(SqlError::unsupported(
+            "a subquery in SET or DO over a table that the open transaction changed (use SELECT ... INTO)",
+        ));
+    }
     let reader = session
         .server
         .engine

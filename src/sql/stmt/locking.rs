@@ -168,7 +168,7 @@ fn keys_of(rows: &[Row], range: &std::ops::Range<usize>) -> Vec<Row> {
         let cells = row.as_ref().iter().skip(range.start).take(range.len());
         let cells: SmallVec<[ValueRef<'_>; 4]> = cells.collect();
         let there = !cells.iter().any(|c| matches!(c, ValueRef::Null));
-        there.then(|| Row::from_values(cells.into_iter()))
+        there.then(|| Row::from_values(cells))
     };
     rows.iter().filter_map(key).collect()
 }

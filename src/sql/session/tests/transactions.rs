@@ -481,7 +481,7 @@ async fn many_sessions_count_without_losing_one() {
         tokio::spawn(async move {
             let mut done = 0;
             while done < 25 {
-                let (first, second) = if n % 2 == 0 { (1, 2) } else { (2, 1) };
+                let (first, second) = if n.is_multiple_of(2) { (1, 2) } else { (2, 1) };
                 let all = [
                     "begin".to_string(),
                     format!("update t set v = v + 1 where id = {first}"),
@@ -546,4 +546,24 @@ async fn who_locks_and_who_waits_is_shown() {
     a.run("commit").await;
     waiting.await.unwrap().1.unwrap();
     assert_eq!(w.run(trx).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_transaction_locks_its_table() {
+    let (mut w, mut a, mut b) = shop().await;
+    w.run("create table big (id int primary key, v int)").await;
+    a.run("begin").await;
+    for chunk in 0..13 {
+        let rows: Vec<String> = (0..5000).map(|n| format!("({}, 1)", chunk * 5000 + n)).collect();
+        a.run(&format!("insert into big values {}", rows.join(","))).await;
+        if chunk == 0 {
+            b.run("insert into big values (900000, 1)").await;
+        }
+    }
+    assert_eq!(w.server.transactions.locks.view()[0].locks.len(), 3, "the table, and what it uses");
+    b.run("set innodb_lock_wait_timeout = 1").await;
+    assert_eq!(b.fails("insert into big values (900001, 1)").await, 1205);
+    assert_eq!(a.run("select count(*), sum(v) from big").await, ["65001|65001"]);
+    a.run("commit").await;
+    assert_eq!(b.run("select count(*) from big").await, ["65001"]);
 }
