@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::client::{self, Node, block_on};
-use super::{Outcome, complain, print_json};
+use super::{Outcome, print_json};
 
 #[derive(clap::Args, Debug)]
 #[group(skip)]
@@ -18,10 +18,19 @@ pub struct MembersFlags {
 enum MembersCommand {
     /// List them (what happens without a word, too)
     List(client::Flags),
-    /// Take a member out
-    Remove { id: u32 },
+    /// Take a member out: it has no vote any more, and is refused by everybody
+    Remove(ChangeFlags),
     /// Let a removed member come back
-    Allow { id: u32 },
+    Allow(ChangeFlags),
+}
+
+#[derive(clap::Args, Debug)]
+#[group(skip)]
+struct ChangeFlags {
+    /// Its number, name or identity
+    id: String,
+    #[command(flatten)]
+    client: client::Flags,
 }
 
 pub fn status(flags: &client::Flags) -> Outcome {
@@ -40,10 +49,8 @@ pub fn members(flags: &MembersFlags) -> Outcome {
     let client = match &flags.command {
         None => &flags.client,
         Some(MembersCommand::List(client)) => client,
-        Some(MembersCommand::Remove { .. } | MembersCommand::Allow { .. }) => {
-            complain("members cannot be removed yet: that is decided by quorum, which this version does not have");
-            return Outcome::BadUsage;
-        }
+        Some(MembersCommand::Remove(flags)) => return change(flags, "remove"),
+        Some(MembersCommand::Allow(flags)) => return change(flags, "allow"),
     };
     block_on(async {
         let members = Node::new(&client.http_addr, &client.key)?.get("/v1/members").await?;
@@ -51,6 +58,26 @@ pub fn members(flags: &MembersFlags) -> Outcome {
             print_json(&members);
         } else {
             print_members(&members["members"]);
+        }
+        Ok(Outcome::Done)
+    })
+}
+
+fn change(flags: &ChangeFlags, action: &str) -> Outcome {
+    block_on(async {
+        let node = Node::new(&flags.client.http_addr, &flags.client.key)?;
+        let path = format!("/v1/members/{}/{action}", client::encode(&flags.id));
+        let response = node.send(reqwest::Method::POST, &path).await?;
+        let member: Value = response.json().await.map_err(|e| format!("{}: {e}", node.addr))?;
+        if flags.client.json {
+            print_json(&member);
+        } else {
+            println!(
+                "member {} '{}' is {} now",
+                plain(&member["id"]),
+                plain(&member["name"]),
+                plain(&member["standing"])
+            );
         }
         Ok(Outcome::Done)
     })
@@ -94,17 +121,26 @@ fn print_status(status: &Value) {
 }
 
 fn print_members(members: &Value) {
-    println!("{:<4}{:<16}{:<9}{:<24}{:<24}APPLIED", "ID", "NAME", "STATE", "HTTP", "MYSQL");
+    println!(
+        "{:<4}{:<16}{:<9}{:<24}{:<24}{:<11}LAG",
+        "ID", "NAME", "STATE", "HTTP", "MYSQL", "LAST SEEN"
+    );
     for member in members.as_array().into_iter().flatten() {
         let cell = |name: &str| plain(&member[name]);
+        let seen = match (&member["self"], &member["heard_ms_ago"]) {
+            (Value::Bool(true), _) => "self".to_owned(),
+            (_, Value::Null) => "-".to_owned(),
+            (_, ms) => format!("{ms} ms"),
+        };
         println!(
-            "{:<4}{:<16}{:<9}{:<24}{:<24}{}",
+            "{:<4}{:<16}{:<9}{:<24}{:<24}{:<11}{}",
             cell("id"),
             cell("name"),
             cell("state"),
             cell("http_addr"),
             cell("mysql_addr"),
-            cell("applied")
+            seen,
+            cell("lag_entries")
         );
     }
 }

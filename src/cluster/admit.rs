@@ -4,21 +4,19 @@
 //! the first accounts are made once. Until quorums decide, only the founder does this; others forward to it, or refuse naming it.
 //! Must not know: HTTP.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use starling_apply::schema::SchemaChange;
 use starling_log::Origin;
+use std::sync::Arc;
 
 use super::accounts::{ACCOUNT, BOOTSTRAPPED, first_accounts};
-use super::members::{ADMIT, Admission, Applicant, Id, Member, Members, REORIGIN, Reorigin};
+use super::admission::{Admission, Applicant};
+use super::members::{ADMIT, Id, Member, Members, REMOVE, REORIGIN, Reorigin};
 use super::peers::{self, Hint};
+use super::propose::FOLD_WAIT;
 use super::{Cluster, ClusterError};
 use crate::config::Bootstrap;
 
-/// How long a joiner is kept waiting for its entry to be folded.
-const FOLD_WAIT: Duration = Duration::from_secs(5);
 const DEFAULT_COLLATION: &str = "utf8mb4_0900_ai_ci";
 
 /// The answer to an applicant.
@@ -42,6 +40,10 @@ pub enum AdmitError {
     Elsewhere(String),
     #[error("{0}")]
     NotNow(String),
+    #[error("{0}")]
+    Removed(String),
+    #[error("{0}")]
+    Unknown(String),
 }
 
 impl Cluster {
@@ -83,22 +85,8 @@ impl Cluster {
             name: self.settings.name.clone(),
             addr: identity.addr.clone(),
             mysql_addr: self.settings.mysql_addr.clone(),
+            held: identity.lost.iter().flatten().map(|o| (*o, self.log.held_of(*o))).collect(),
             lost: identity.lost,
-        }
-    }
-
-    /// Appends a control entry and waits until it is folded here. Blocking.
-    fn control(&self, kind: &str, payload: &impl Serialize) -> Result<(), ClusterError> {
-        let engine = self
-            .engine()
-            .ok_or_else(|| ClusterError::Write("the node is starting".to_owned()))?;
-        let payload = serde_json::to_vec(payload)?;
-        let committed = engine
-            .control::<String>(kind, payload)
-            .map_err(|e| ClusterError::Write(format!("a control entry cannot be written: {e}")))?;
-        match committed.placed {
-            Some(placed) => self.wait_folded(placed.place, FOLD_WAIT),
-            None => Ok(()),
         }
     }
 
@@ -106,15 +94,24 @@ impl Cluster {
     pub async fn admit(self: &Arc<Self>, applicant: Applicant) -> Result<Welcome, AdmitError> {
         let _one = self.admitting.lock().await;
         self.may_write().map_err(AdmitError::NotNow)?;
-        let member = match self.view().members.decide(&applicant) {
+        let mut decision = self.decide(&applicant);
+        if let Admission::Replace(dead) = decision {
+            tracing::warn!(member = dead.member, name = %applicant.name, "a newcomer takes the seat of a dead member");
+            self.propose(REMOVE, *dead).await?;
+            decision = self.decide(&applicant);
+        }
+        let member = match decision {
             Admission::Known(member) => *member,
             Admission::Refused(why) => return Err(AdmitError::Refused(why)),
+            Admission::Removed(why) => return Err(AdmitError::Removed(why)),
+            Admission::Later(why) => return Err(AdmitError::NotNow(why)),
+            Admission::Replace(_) => return Err(AdmitError::NotNow("another seat is to be taken first; ask again".to_owned())),
             Admission::Admit(member) => {
                 tracing::info!(member = member.member, name = %member.name, addr = %member.addr, "admitting a node");
                 self.append_member(ADMIT, *member, applicant.incarnation).await?
             }
             Admission::Reorigin(change) => {
-                tracing::warn!(member = change.member, old = ?change.closed, new = ?change.origins, "a member lost entries: new origins for it");
+                tracing::warn!(member = change.member, old = ?change.closed, new = ?change.origins, "a member comes back: new origins for it");
                 self.append_member(REORIGIN, *change, applicant.incarnation).await?
             }
         };
@@ -133,6 +130,11 @@ impl Cluster {
         })
     }
 
+    fn decide(&self, applicant: &Applicant) -> Admission {
+        let view = self.view();
+        view.members.decide(applicant, &|id| self.sight(id))
+    }
+
     /// Appends, and waits until the fold shows the applicant in this incarnation.
     async fn append_member<P: Serialize + Send + 'static>(
         self: &Arc<Self>,
@@ -141,11 +143,7 @@ impl Cluster {
         incarnation: Id,
     ) -> Result<Member, AdmitError> {
         let mut changed = self.watch_view();
-        let cluster = self.clone();
-        tokio::task::spawn_blocking(move || cluster.control(kind, &payload))
-            .await
-            .map_err(|e| AdmitError::NotNow(e.to_string()))?
-            .map_err(|e| AdmitError::NotNow(e.to_string()))?;
+        self.propose(kind, payload).await?;
         let folded = async {
             loop {
                 changed.borrow_and_update();
@@ -167,24 +165,10 @@ impl Cluster {
         if self.is_founder() {
             return self.admit(applicant).await;
         }
-        let view = self.view();
-        let founder = view
-            .members
-            .founder()
-            .ok_or_else(|| AdmitError::NotNow("this node is not a member itself yet".to_owned()))?;
-        let addr = self.peers.addr(founder.identity).unwrap_or_else(|| founder.addr.clone());
-        let client = self
-            .client
-            .as_ref()
-            .ok_or_else(|| AdmitError::Refused("this node has no cluster secret".to_owned()))?;
+        let (addr, name) = self.founder_addr()?;
         let body = serde_json::to_vec(&applicant).map_err(|e| AdmitError::Refused(e.to_string()))?;
-        let reply = client.post(&addr, "/v1/members/join?forwarded=1", body).await.map_err(|e| {
-            AdmitError::Elsewhere(format!(
-                "only the founding node '{}' ({addr}) admits nodes, and it did not: {e}",
-                founder.name
-            ))
-        })?;
-        serde_json::from_slice(&reply.body).map_err(|e| AdmitError::NotNow(format!("the founding node's answer does not decode: {e}")))
+        let reply = self.forward(&addr, &name, "/v1/members/join", body).await?;
+        serde_json::from_slice(&reply).map_err(|e| AdmitError::NotNow(format!("the founding node's answer does not decode: {e}")))
     }
 
     /// The accounts and the database of the first start, made once by the founder. `root_password` may be a random one. Blocking.

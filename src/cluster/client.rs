@@ -15,6 +15,8 @@ use super::keyed::{
 use super::members::Id;
 use super::wire::{Decoder, Frame, WireError};
 
+/// The word with which a removed node is refused.
+pub const REMOVED: &str = "removed";
 const CONNECT: Duration = Duration::from_secs(2);
 /// For calls that answer at once (an admission may wait for the founder's disk).
 pub const CALL: Duration = Duration::from_secs(10);
@@ -41,6 +43,10 @@ pub enum CallError {
 }
 
 impl CallError {
+    /// The node that asks was removed from the cluster.
+    pub fn is_removal(&self) -> bool {
+        matches!(self, CallError::Refused { word, .. } if word == REMOVED)
+    }
     /// Asking again will not help before somebody changes a setting.
     pub fn is_final(&self) -> bool {
         match self {

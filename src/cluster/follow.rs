@@ -33,9 +33,14 @@ pub async fn follow(cluster: Arc<Cluster>, peer: Id, queue: mpsc::Sender<Batch>)
     let mut shutdown = cluster.shutdown.clone();
     let mut pause = PAUSE_MIN;
     loop {
+        tokio::select! {
+            () = removal(&cluster, peer, false) => {}
+            _ = shutdown.wait_for(|down| *down) => return,
+        }
         let began = Instant::now();
         let ended = tokio::select! {
             ended = once(&cluster, client, peer, &queue) => ended,
+            () = removal(&cluster, peer, true) => Ok(()),
             _ = shutdown.wait_for(|down| *down) => return,
         };
         cluster.peers.disconnected(peer);
@@ -45,13 +50,29 @@ pub async fn follow(cluster: Arc<Cluster>, peer: Id, queue: mpsc::Sender<Batch>)
         }
         match ended {
             Ok(()) => pause = PAUSE_MIN,
-            Err(error) => cluster.complain(&error),
+            Err(error) => {
+                cluster.complain(&error);
+                if error.is_removal() {
+                    let cluster = cluster.clone();
+                    let _ = tokio::task::spawn_blocking(move || cluster.expelled()).await;
+                }
+            }
         }
         let jitter = 0.5 + rand::random::<f64>();
         tokio::select! {
             () = tokio::time::sleep(pause.mul_f64(jitter)) => pause = (pause * 2).min(PAUSE_MAX),
             () = cluster.peers_changed.notified() => pause = PAUSE_MIN,
             _ = shutdown.wait_for(|down| *down) => return,
+        }
+    }
+}
+
+/// Returns when the peer is (`removed`) or is not removed from the cluster.
+async fn removal(cluster: &Cluster, peer: Id, removed: bool) {
+    let mut view = cluster.watch_view();
+    while cluster.is_removed(peer) != removed {
+        if view.changed().await.is_err() {
+            return std::future::pending().await;
         }
     }
 }

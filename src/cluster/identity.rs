@@ -34,6 +34,9 @@ pub struct Identity {
     /// Origins that have lost entries here: new ones are to be had before anything is written.
     #[serde(default)]
     pub lost: Option<[Origin; 2]>,
+    /// They were lost because this node was removed from its cluster.
+    #[serde(default)]
+    pub removed: bool,
     /// The address that peers were told last, and how often it changed: the newest one wins.
     #[serde(default)]
     pub addr: String,
@@ -61,6 +64,7 @@ impl Identity {
             origins: None,
             incarnation: Id::random(),
             lost: None,
+            removed: false,
             addr: String::new(),
             addr_version: 0,
         }

@@ -1,8 +1,12 @@
-//! Who belongs to the cluster: the fold of its control entries, and the decisions of the founder that makes them.
+//! Who belongs to the cluster: the fold of its control entries.
 //!
+//! A node is admitted as *joining* (it has origins, no vote), is a *member* as soon as an epoch gives it a seat, *leaves* when it is to
+//! be removed, and is *removed* when an epoch has taken its seat; it comes back only when it is *allowed* to, as joining, under new
+//! origins. Epochs are decided by quorum, one seat at a time (PROTOCOL 17); the wishes (admitting, removing, allowing) are entries of
+//! their own, so a node's standing is worked out from both.
 //! Promises: member ids and origins are never reused; an origin stands for one incarnation of one log (PROTOCOL 1, 3); the fold
-//! is pure, so every node that applied the same control entries knows the same members; admitting is idempotent by identity.
-//! Must not know: how entries are appended or sent.
+//! is pure, so every node that applied the same control entries knows the same members, epochs and fences.
+//! Must not know: how entries are decided, appended or sent ([`super::admission`] decides about nodes).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,6 +19,8 @@ use super::quorum::{Change, Epoch, Seat, Version, Voter};
 
 pub const ADMIT: &str = "admit";
 pub const REORIGIN: &str = "reorigin";
+pub const REMOVE: &str = "remove";
+pub const ALLOW: &str = "allow";
 
 /// 128 random bits: a node's identity, a cluster's, or an incarnation's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +74,43 @@ impl<'de> Deserialize<'de> for Id {
     }
 }
 
+/// Where a node stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Standing {
+    /// It catches up, and has no vote.
+    Joining,
+    Member,
+    /// It is to be removed, and still votes.
+    Leaving,
+    /// Everybody refuses it.
+    Removed,
+    /// It was removed, and may apply again.
+    Allowed,
+}
+
+impl Standing {
+    pub fn name(self) -> &'static str {
+        match self {
+            Standing::Joining => "joining",
+            Standing::Member => "member",
+            Standing::Leaving => "leaving",
+            Standing::Removed => "removed",
+            Standing::Allowed => "allowed",
+        }
+    }
+}
+
+/// What was wished of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ban {
+    #[default]
+    No,
+    Removed,
+    Allowed,
+}
+
 /// The payload of an `admit` entry, and what is known of a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
@@ -87,54 +130,8 @@ pub struct Member {
     /// Origins of earlier incarnations.
     #[serde(default)]
     pub closed: Vec<Origin>,
-}
-
-/// The payload of a `reorigin` entry: the member lost entries and comes back under new origins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reorigin {
-    pub member: u32,
-    pub identity: Id,
-    pub origins: [Origin; 2],
-    pub incarnation: Id,
-    pub closed: [Origin; 2],
-}
-
-/// What a node that wants in says of itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Applicant {
-    pub identity: Id,
-    pub incarnation: Id,
-    pub name: String,
-    pub addr: String,
     #[serde(default)]
-    pub mysql_addr: String,
-    /// Its origins so far have lost entries: it needs new ones.
-    #[serde(default)]
-    pub lost: Option<[Origin; 2]>,
-}
-
-/// What the founder does about an applicant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Admission {
-    /// Nothing to append: it is in already, as this.
-    Known(Box<Member>),
-    Admit(Box<Member>),
-    Reorigin(Box<Reorigin>),
-    Refused(String),
-}
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Members {
-    list: BTreeMap<u32, Member>,
-    next_member: u32,
-    /// Wider than an origin, so that running out is seen.
-    next_origin: u32,
-    /// The newest set of voters; `None`: the founder alone, as ever since.
-    epoch: Option<Epoch>,
-    /// Voters that were in an epoch and are in no more.
-    gone: BTreeSet<Voter>,
-    /// Final numbers of origins that no longer count.
-    fences: BTreeMap<Origin, u64>,
+    pub ban: Ban,
 }
 
 impl Member {
@@ -148,7 +145,46 @@ impl Member {
     }
 }
 
+/// The payload of a `reorigin` entry: the member lost entries and comes back under new origins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reorigin {
+    pub member: u32,
+    pub identity: Id,
+    pub origins: [Origin; 2],
+    pub incarnation: Id,
+    pub closed: [Origin; 2],
+}
+
+/// The payload of a `remove` entry: its seat is to be taken, and its sequences end (PROTOCOL 18).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remove {
+    pub member: u32,
+    pub identity: Id,
+}
+
+/// The payload of an `allow` entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allow {
+    pub member: u32,
+    pub identity: Id,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Members {
+    list: BTreeMap<u32, Member>,
+    next_member: u32,
+    /// Wider than an origin, so that running out is seen.
+    next_origin: u32,
+    /// Every set of voters that was decided; without any the founder alone votes, as ever since.
+    epochs: BTreeMap<u64, Epoch>,
+    /// Voters that were in an epoch and are in no more.
+    gone: BTreeSet<Voter>,
+    /// Final numbers of origins that no longer count.
+    fences: BTreeMap<Origin, u64>,
+}
+
 impl Members {
+    /// Everybody who was ever admitted.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
         self.list.values()
     }
@@ -157,6 +193,59 @@ impl Members {
     }
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
+    }
+    /// Who votes now.
+    pub fn epoch(&self) -> Epoch {
+        match (self.epochs.last_key_value(), self.founder()) {
+            (Some((_, epoch)), _) => epoch.clone(),
+            (None, Some(founder)) => Epoch::new(1, vec![founder.seat()], Version::default()),
+            (None, None) => Epoch::default(),
+        }
+    }
+    /// Who voted in an epoch that was decided.
+    pub fn config(&self, epoch: u64) -> Option<&Epoch> {
+        self.epochs.get(&epoch)
+    }
+    /// Those of them who are here (a voter is one incarnation of a member).
+    pub fn voters(&self) -> Vec<&Member> {
+        let epoch = self.epoch();
+        epoch.seats.iter().filter_map(|seat| self.list.get(&seat.member)).collect()
+    }
+    pub fn standing(&self, member: &Member) -> Standing {
+        let epoch = self.epoch();
+        let seated = epoch.seats.iter().any(|seat| seat.member == member.member);
+        match (member.ban, seated) {
+            (Ban::No | Ban::Allowed, true) if epoch.seats.contains(&member.seat()) => Standing::Member,
+            (Ban::No | Ban::Allowed, true) | (Ban::No, false) => Standing::Joining,
+            (Ban::Removed, true) => Standing::Leaving,
+            (Ban::Removed, false) => Standing::Removed,
+            (Ban::Allowed, false) => Standing::Allowed,
+        }
+    }
+    pub fn standing_of(&self, identity: Id) -> Option<Standing> {
+        self.by_identity(identity).map(|m| self.standing(m))
+    }
+    /// May it (still) become a voter?
+    pub fn takes_part(&self, member: &Member) -> bool {
+        member.ban != Ban::Removed && !self.gone.contains(&member.origins[1])
+    }
+    /// Nothing of this origin counts beyond that place.
+    pub fn fence(&self, origin: Origin) -> Option<u64> {
+        self.fences.get(&origin).copied()
+    }
+    pub fn is_removed(&self, identity: Id) -> bool {
+        self.standing_of(identity) == Some(Standing::Removed)
+    }
+    /// By number, name (of one who is not removed first) or identity.
+    pub fn find(&self, text: &str) -> Option<&Member> {
+        let number = text.parse().ok().and_then(|n| self.get(n));
+        let named = || {
+            let there = self.list.values().filter(|m| m.name == text);
+            there.min_by_key(|m| m.ban != Ban::No)
+        };
+        number
+            .or_else(|| text.parse().ok().and_then(|id| self.by_identity(id)))
+            .or_else(named)
     }
     pub fn get(&self, member: u32) -> Option<&Member> {
         self.list.get(&member)
@@ -177,25 +266,43 @@ impl Members {
 
     /// Folds one control entry in; kinds of others are none of its business. `false`: nothing changed.
     pub fn fold(&mut self, control: &Control) -> Result<bool, serde_json::Error> {
-        match control.kind.as_str() {
-            ADMIT => {
-                let member: Member = serde_json::from_slice(&control.payload)?;
-                self.used(member.member, member.origins.iter().chain(&member.closed));
-                Ok(self.list.insert(member.member, member).is_none())
+        let payload = &control.payload;
+        Ok(match control.kind.as_str() {
+            ADMIT => self.admitted(serde_json::from_slice(payload)?),
+            REORIGIN => self.reoriginated(&serde_json::from_slice(payload)?),
+            REMOVE => {
+                let remove: Remove = serde_json::from_slice(payload)?;
+                self.banned(remove.member, &[Ban::No, Ban::Allowed], Ban::Removed)
             }
-            REORIGIN => {
-                let change: Reorigin = serde_json::from_slice(&control.payload)?;
-                self.used(change.member, change.origins.iter().chain(&change.closed));
-                let Some(member) = self.list.get_mut(&change.member) else {
-                    return Ok(false);
-                };
-                member.closed.extend(change.closed);
-                member.origins = change.origins;
-                member.incarnation = change.incarnation;
-                Ok(true)
+            ALLOW => {
+                let allow: Allow = serde_json::from_slice(payload)?;
+                self.banned(allow.member, &[Ban::Removed], Ban::Allowed)
             }
-            _ => Ok(false),
-        }
+            _ => false,
+        })
+    }
+
+    fn admitted(&mut self, member: Member) -> bool {
+        self.used(member.member, member.origins.iter().chain(&member.closed));
+        self.list.insert(member.member, member).is_none()
+    }
+
+    /// Under new origins it is another voter.
+    fn reoriginated(&mut self, change: &Reorigin) -> bool {
+        self.used(change.member, change.origins.iter().chain(&change.closed));
+        let Some(member) = self.list.get_mut(&change.member) else {
+            return false;
+        };
+        member.closed.extend(change.closed);
+        member.origins = change.origins;
+        member.incarnation = change.incarnation;
+        member.ban = Ban::No;
+        true
+    }
+
+    fn banned(&mut self, member: u32, from: &[Ban], to: Ban) -> bool {
+        let member = self.list.get_mut(&member).filter(|m| from.contains(&m.ban));
+        member.map(|m| m.ban = to).is_some()
     }
 
     /// Folds a change of voters in. Changes come in the order of their epochs.
@@ -207,22 +314,7 @@ impl Members {
             return;
         }
         self.gone.extend(before.voters().filter(|v| !epoch.has(*v)));
-        self.epoch = Some(epoch);
-    }
-    /// Who votes now.
-    pub fn epoch(&self) -> Epoch {
-        match (&self.epoch, self.founder()) {
-            (Some(epoch), _) => epoch.clone(),
-            (None, Some(founder)) => Epoch::new(1, vec![founder.seat()], Version::default()),
-            (None, None) => Epoch::default(),
-        }
-    }
-    /// May it (still) become a voter?
-    pub fn takes_part(&self, member: &Member) -> bool {
-        !self.gone.contains(&member.origins[1])
-    }
-    pub fn fences(&self) -> &BTreeMap<Origin, u64> {
-        &self.fences
+        self.epochs.insert(epoch.number, epoch);
     }
 
     /// Numbers seen anywhere are never given out again.
@@ -233,131 +325,19 @@ impl Members {
         }
     }
 
-    /// The founder's own admission: the first entry of a cluster.
-    pub fn found(applicant: &Applicant) -> Member {
-        member_of(applicant, 1, [1, 2])
-    }
-
-    pub fn decide(&self, applicant: &Applicant) -> Admission {
-        let origins = self.new_origins();
-        match (self.by_identity(applicant.identity), applicant.lost) {
-            (Some(member), None) => Admission::Known(Box::new(member.clone())),
-            // Asked again after the answer was lost: the same incarnation gets the same origins.
-            (Some(member), Some(_)) if member.incarnation == applicant.incarnation => Admission::Known(Box::new(member.clone())),
-            (_, _) if origins.is_none() => Admission::Refused("all origin numbers are used up".to_owned()),
-            (Some(member), Some(_)) => Admission::Reorigin(Box::new(Reorigin {
-                member: member.member,
-                identity: member.identity,
-                origins: origins.unwrap_or_default(),
-                incarnation: applicant.incarnation,
-                closed: member.origins,
-            })),
-            (None, _) => Admission::Admit(Box::new(member_of(applicant, self.next_member.max(1), origins.unwrap_or_default()))),
-        }
-    }
-
-    fn new_origins(&self) -> Option<[Origin; 2]> {
+    /// The next free numbers of origins.
+    pub(super) fn new_origins(&self) -> Option<[Origin; 2]> {
         let first = self.next_origin.max(1);
         Some([Origin::try_from(first).ok()?, Origin::try_from(first + 1).ok()?])
     }
-}
-
-fn member_of(applicant: &Applicant, member: u32, origins: [Origin; 2]) -> Member {
-    Member {
-        member,
-        identity: applicant.identity,
-        name: applicant.name.clone(),
-        addr: applicant.addr.clone(),
-        mysql_addr: applicant.mysql_addr.clone(),
-        origins,
-        incarnation: applicant.incarnation,
-        closed: Vec::new(),
+    pub(super) fn new_member(&self) -> u32 {
+        self.next_member.max(1)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn applicant(n: u128) -> Applicant {
-        Applicant {
-            identity: Id(n),
-            incarnation: Id(n * 100),
-            name: format!("n{n}"),
-            addr: format!("127.0.0.1:{n}"),
-            mysql_addr: String::new(),
-            lost: None,
-        }
-    }
-
-    fn control(kind: &str, payload: &impl Serialize) -> Control {
-        Control {
-            kind: kind.to_owned(),
-            payload: serde_json::to_vec(payload).unwrap(),
-        }
-    }
-
-    fn founded() -> Members {
-        let mut members = Members::default();
-        assert!(members.fold(&control(ADMIT, &Members::found(&applicant(1)))).unwrap());
-        members
-    }
-
-    fn admit(members: &mut Members, applicant: &Applicant) -> Member {
-        match members.decide(applicant) {
-            Admission::Admit(member) => {
-                members.fold(&control(ADMIT, &*member)).unwrap();
-                *member
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn each_member_gets_numbers_of_its_own() {
-        let mut members = founded();
-        let (two, three) = (admit(&mut members, &applicant(2)), admit(&mut members, &applicant(3)));
-        assert_eq!((two.member, two.origins), (2, [3, 4]));
-        assert_eq!((three.member, three.origins), (3, [5, 6]));
-        assert_eq!(members.founder().unwrap().identity, Id(1));
-        assert_eq!(members.by_origin(4).unwrap().member, 2);
-    }
-
-    #[test]
-    fn admission_is_idempotent_by_identity() {
-        let mut members = founded();
-        let two = admit(&mut members, &applicant(2));
-        assert_eq!(members.decide(&applicant(2)), Admission::Known(Box::new(two.clone())));
-        assert!(!members.fold(&control(ADMIT, &two)).unwrap());
-        assert_eq!(members.len(), 2);
-    }
-
-    #[test]
-    fn a_lost_log_comes_back_under_new_origins_once_per_incarnation() {
-        let mut members = founded();
-        admit(&mut members, &applicant(2));
-        let mut lost = applicant(2);
-        lost.incarnation = Id(777);
-        lost.lost = Some([3, 4]);
-        let Admission::Reorigin(change) = members.decide(&lost) else {
-            panic!("reorigin expected")
-        };
-        assert_eq!((change.origins, change.closed), ([5, 6], [3, 4]));
-        members.fold(&control(REORIGIN, &*change)).unwrap();
-        // The answer got lost: the same question has the same answer.
-        assert!(matches!(members.decide(&lost), Admission::Known(m) if m.origins == [5, 6]));
-        // Restored once more from the same old backup: an incarnation of its own.
-        lost.incarnation = Id(778);
-        assert!(matches!(members.decide(&lost), Admission::Reorigin(r) if r.origins == [7, 8]));
-        assert_eq!(members.by_origin(3).unwrap().member, 2);
-    }
-
-    #[test]
-    fn origins_run_out_with_a_word() {
-        let mut members = founded();
-        members.used(1, [u16::MAX].iter());
-        assert!(matches!(members.decide(&applicant(2)), Admission::Refused(_)));
-    }
 
     #[test]
     fn identities_are_32_digits() {

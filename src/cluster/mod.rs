@@ -5,11 +5,12 @@
 //! to know the secret gets nothing. Must not know: SQL, HTTP's routing.
 //!
 //! Reading order: [`identity`] (who am I) → [`members`] and [`accounts`] (folds of control entries) → [`keyed`] and [`wire`]
-//! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admit`] (the
-//! founder's side) → [`stream`] (what peers get) and [`links`] (messages to them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
+//! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admission`],
+//! [`propose`] and [`admit`] (letting in, removing) → [`stream`] (what peers get) and [`links`] (messages to them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
 //! [`clocks`] (what is known of them) → [`run`] (the tasks of all this).
 
 pub mod accounts;
+pub mod admission;
 pub mod admit;
 pub mod client;
 pub mod clocks;
@@ -22,6 +23,7 @@ pub mod keyed;
 pub mod links;
 pub mod members;
 pub mod peers;
+pub mod propose;
 pub mod quiet;
 pub mod quorum;
 pub mod run;
@@ -44,9 +46,20 @@ use gossip::Gossip;
 use identity::Identity;
 use keyed::{Secret, Verifier};
 use links::Links;
-use members::{Id, Members};
+use members::{Id, Member, Members, Standing};
 use peers::{Heartbeat, Hint, Peers};
 use quiet::Quiet;
+
+/// Why a node of this standing takes no writes, if so. (Who comes back under new origins was a member already: it may be needed.)
+fn hindered(standing: Standing, member: &Member) -> Option<String> {
+    match standing {
+        Standing::Member => None,
+        Standing::Joining if !member.closed.is_empty() => None,
+        Standing::Joining => Some("this node is joining its cluster: it has no vote yet".to_owned()),
+        Standing::Leaving => Some("this node is being removed from its cluster".to_owned()),
+        Standing::Removed | Standing::Allowed => Some("this node was removed from its cluster".to_owned()),
+    }
+}
 
 /// What the control entries say, folded. Replaced whole.
 #[derive(Clone, Debug, Default)]
@@ -115,6 +128,7 @@ pub struct Cluster {
     started: Instant,
     pub(crate) quiet: Quiet,
     admitting: tokio::sync::Mutex<()>,
+    pub(crate) regain_wanted: Notify,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
@@ -170,6 +184,7 @@ impl Cluster {
             started: Instant::now(),
             quiet: Quiet::default(),
             admitting: tokio::sync::Mutex::new(()),
+            regain_wanted: Notify::new(),
             shutdown,
             log,
         };
@@ -247,6 +262,7 @@ impl Cluster {
         }
         view.accounts = Arc::new(accounts);
         self.view.store(Arc::new(view));
+        self.notice_removal();
         self.refresh();
         self.view_version.send_modify(|v| *v += 1);
         let mut folded = self.folded.lock();
@@ -275,11 +291,18 @@ impl Cluster {
         let view = self.view.load();
         let why = if let Some(late) = self.late_amnesia.load_full() {
             Some(String::clone(&late))
+        } else if identity.removed {
+            let member = identity.member.unwrap_or_default();
+            Some(format!(
+                "this node was removed from its cluster; 'starling members allow {member}' on a member lets it in again"
+            ))
         } else if identity.lost.is_some() {
             Some("the log of this node has lost entries; it writes again under new origins, which the founding node hands out".to_owned())
         } else {
             match view.members.by_identity(identity.node) {
-                Some(member) if Some(member.origins) == identity.origins && member.incarnation == identity.incarnation => None,
+                Some(member) if Some(member.origins) == identity.origins && member.incarnation == identity.incarnation => {
+                    hindered(view.members.standing(member), member)
+                }
                 _ => Some("this node is not admitted to its cluster yet".to_owned()),
             }
         };

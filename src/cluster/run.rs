@@ -127,7 +127,13 @@ async fn fill_gaps(cluster: Arc<Cluster>, queue: mpsc::Sender<Batch>) {
             () = tokio::time::sleep(ROUND.mul_f64(jitter)) => {}
             _ = shutdown.wait_for(|down| *down) => return,
         }
-        for need in needs(&cluster.log.held(), &holders(&cluster)) {
+        let view = cluster.view();
+        for mut need in needs(&cluster.log.held(), &holders(&cluster)) {
+            // PROTOCOL 18: beyond a fence nothing counts.
+            need.want = view.members.fence(need.origin).map_or(need.want, |last| need.want.min(last));
+            if need.want <= need.have {
+                continue;
+            }
             tracing::debug!(?need, "fetching a range");
             tokio::select! {
                 fetched = fetch(&cluster, need, &queue) => if let Err(error) = fetched {
@@ -148,7 +154,7 @@ fn holders(cluster: &Cluster) -> Vec<(Id, VersionVector, Vec<Origin>)> {
         .peers
         .snapshot()
         .into_iter()
-        .filter(|(_, peer)| peer.is_alive(now))
+        .filter(|(id, peer)| peer.is_alive(now) && !view.members.is_removed(*id))
         .map(|(id, peer)| (id, peer.held, streams(id)))
         .collect()
 }

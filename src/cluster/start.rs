@@ -11,10 +11,11 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use starling_log::{Origin, VersionVector};
 
+use super::admission::Admission;
 use super::admit::Welcome;
 use super::client::{CallError, Client};
 use super::identity::{Holding, lost_entries, reserved};
-use super::members::{Admission, Id};
+use super::members::Id;
 use super::peers::{self, Hint};
 use super::{Cluster, ClusterError};
 
@@ -110,6 +111,7 @@ impl Cluster {
         loop {
             let asked = addresses.iter().map(|addr| client.get(addr, &path));
             let mut answers = Vec::new();
+            let mut removed = false;
             for answer in join_all(asked).await {
                 match answer {
                     // A `--join` address may be this node's own under another name.
@@ -118,8 +120,15 @@ impl Cluster {
                         Ok(places) => answers.push(places),
                         Err(error) => tracing::warn!(node = %reply.node, %error, "a peer's answer does not decode"),
                     },
-                    Err(error) => self.complain(&error),
+                    Err(error) => {
+                        removed |= error.is_removal();
+                        self.complain(&error);
+                    }
                 }
+            }
+            if removed {
+                self.expelled();
+                return Vec::new();
             }
             if !answers.is_empty() {
                 return answers;
@@ -177,6 +186,7 @@ impl Cluster {
             identity.member = Some(welcome.member.member);
             identity.origins = Some(welcome.member.origins);
             identity.lost = None;
+            identity.removed = false;
         })?;
         if let Some(client) = &self.client {
             client.set_cluster(welcome.cluster);
@@ -191,17 +201,25 @@ impl Cluster {
         Ok(())
     }
 
-    /// A node whose log lost entries: gets new origins, from the founder or (being it) from itself. Runs until it has them.
+    /// A node whose log lost entries, or that was removed: gets new origins, from the founder or (being it) from itself.
     pub(super) async fn regain(self: Arc<Self>) {
         let mut shutdown = self.shutdown.clone();
-        while self.identity().lost.is_some() {
+        loop {
+            if self.identity().lost.is_none() {
+                tokio::select! {
+                    () = self.regain_wanted.notified() => {}
+                    _ = shutdown.wait_for(|down| *down) => return,
+                }
+                continue;
+            }
             let done = if self.is_founder() {
                 self.regain_alone()
             } else {
                 self.regain_from_founder().await
             };
             if let Err(error) = done {
-                if self.quiet.lets("regain") {
+                // Another reason is news.
+                if self.quiet.lets(&format!("regain {error}")) {
                     tracing::warn!("no new origins yet: {error}");
                 }
                 tokio::select! {
@@ -253,7 +271,7 @@ impl Cluster {
         let mut members = self.view().members.clone();
         let used: Vec<Origin> = union.iter().map(|(o, _)| o).collect();
         members.used(1, used.iter());
-        match members.decide(&self.applicant()) {
+        match members.decide(&self.applicant(), &|_| None) {
             Admission::Reorigin(change) => {
                 tracing::warn!(old = ?change.closed, new = ?change.origins, "the founder goes on under new origins");
                 self.change_identity(|identity| {

@@ -152,6 +152,7 @@ impl Sender {
                 Woken::Messages if self.outlet.superseded() => return Some(self.farewell("another stream took over".to_owned())),
                 // Or the follower has said how far it is.
                 Woken::Messages => self.more = true,
+                Woken::Beat if self.cluster.is_removed(self.to) => return Some(self.farewell("removed".to_owned())),
                 Woken::Beat => {
                     self.more = true;
                     return Some(self.heartbeat());

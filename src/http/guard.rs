@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::error::Failure;
+use crate::cluster::client::REMOVED;
 use crate::cluster::keyed::{
     Answer, Ask, HEADER_CHALLENGE, HEADER_CLUSTER, HEADER_MAC, HEADER_NODE, HEADER_NONCE, HEADER_PROOF, NO_CLUSTER, Refusal, Scope, Secret,
     Signed,
@@ -105,6 +106,11 @@ pub struct Keyed {
     nonce: String,
 }
 
+/// Does another node ask, and not a user?
+pub fn is_keyed(request: &Request) -> bool {
+    request.headers().contains_key(HEADER_MAC)
+}
+
 /// Checks a keyed request. `Err` is the answer to send.
 pub async fn keyed(app: &App, request: Request, any_cluster: bool) -> Result<Keyed, Response> {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0);
@@ -137,6 +143,11 @@ pub async fn keyed(app: &App, request: Request, any_cluster: bool) -> Result<Key
         .check(secret, &ask, &signed, &ours, any_cluster, app.cluster.process_ms());
     let node = signed.node.parse();
     match (checked, node) {
+        // Who applies for a seat is told by those who decide about it.
+        (Ok(()), Ok(node)) if !any_cluster && app.cluster.is_removed(node) => {
+            let why = "this node was removed from the cluster; see 'starling members allow'";
+            Err(refuse(app, &signed.nonce, &Failure::new(403, REMOVED, why)))
+        }
         (Ok(()), Ok(node)) => Ok(Keyed {
             node,
             body,

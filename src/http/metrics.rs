@@ -120,7 +120,12 @@ fn peers(app: &App, text: &mut Text) {
     let now = Instant::now();
     let view = app.cluster.view();
     let peers = app.cluster.peers().snapshot();
-    text.gauge("starling_members", "Members of the cluster.", view.members.len());
+    text.gauge("starling_members", "Members of the cluster that vote.", view.members.voters().len());
+    text.gauge(
+        "starling_members_epoch",
+        "How often who votes has changed.",
+        view.members.epoch().number,
+    );
     let name = |id| view.members.by_identity(id).map_or_else(|| "?".to_owned(), |m| m.name.clone());
     text.metric("starling_peer_up", "gauge", "1 when the peer's stream flows.");
     for (id, peer) in &peers {

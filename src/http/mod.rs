@@ -85,6 +85,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/members", get(status::members))
         .route("/v1/members/join", post(peers::join))
+        .route("/v1/members/{id}/remove", post(peers::remove))
+        .route("/v1/members/{id}/allow", post(peers::allow))
         .route("/v1/log/stream", get(peers::stream))
         .route("/v1/gossip", post(peers::gossip))
         .route("/v1/log/ranges", get(peers::ranges))

@@ -2,8 +2,9 @@
 //!
 //! Must not know: what is done with the answers.
 
+use axum::Json;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
 use serde_json::json;
@@ -11,10 +12,12 @@ use starling_log::{Cursor, Origin};
 
 use super::App;
 use super::error::{Failure, Query};
-use super::guard::{Keyed, keyed};
+use super::guard::{Admin, Keyed, is_keyed, keyed};
+use crate::cluster::admission::Applicant;
 use crate::cluster::admit::AdmitError;
-use crate::cluster::members::Applicant;
+use crate::cluster::client::REMOVED;
 use crate::cluster::peers::Hint;
+use crate::cluster::propose::Action;
 use crate::cluster::stream;
 
 /// Bytes in one answer to a range, at most.
@@ -188,13 +191,55 @@ pub async fn join(State(app): State<App>, request: Request) -> Response {
     };
     match admitted {
         Ok(welcome) => asked.answer(&app, &welcome),
-        Err(error) => {
-            let (status, word) = match &error {
-                AdmitError::Refused(_) => (403, "not_joinable"),
-                AdmitError::Elsewhere(_) => (503, "founder"),
-                AdmitError::NotNow(_) => (503, "not_now"),
-            };
-            asked.refuse(&app, &Failure::new(status, word, error.to_string()))
+        Err(error) => asked.refuse(&app, &failure(&error)),
+    }
+}
+
+fn failure(error: &AdmitError) -> Failure {
+    let (status, word) = match error {
+        AdmitError::Refused(_) => (403, "not_joinable"),
+        AdmitError::Removed(_) => (403, REMOVED),
+        AdmitError::Unknown(_) => (404, "unknown"),
+        AdmitError::Elsewhere(_) => (503, "founder"),
+        AdmitError::NotNow(_) => (503, "not_now"),
+    };
+    Failure::new(status, word, error.to_string())
+}
+
+/// `POST /v1/members/{id}/remove`
+pub async fn remove(State(app): State<App>, Path(who): Path<String>, request: Request) -> Response {
+    change(app, who, Action::Remove, request).await
+}
+
+/// `POST /v1/members/{id}/allow`
+pub async fn allow(State(app): State<App>, Path(who): Path<String>, request: Request) -> Response {
+    change(app, who, Action::Allow, request).await
+}
+
+/// From an administrator, or (forwarded) from another node.
+async fn change(app: App, who: String, action: Action, request: Request) -> Response {
+    if !is_keyed(&request) {
+        let (mut parts, _) = request.into_parts();
+        if let Err(refused) = Admin::from_request_parts(&mut parts, &app).await {
+            return refused.into_response();
         }
+        return match app.cluster.change_member(&who, action).await {
+            Ok(member) => Json(member).into_response(),
+            Err(error) => failure(&error).into_response(),
+        };
+    }
+    let asked = match keyed(&app, request, false).await {
+        Ok(asked) => asked,
+        Err(answer) => return answer,
+    };
+    // Only the founder decides, and nobody sends it on for ever.
+    let changed = if app.cluster.is_founder() {
+        app.cluster.change_member(&who, action).await
+    } else {
+        Err(AdmitError::Elsewhere("this is not the founding node".to_owned()))
+    };
+    match changed {
+        Ok(member) => asked.answer(&app, &member),
+        Err(error) => asked.refuse(&app, &failure(&error)),
     }
 }

@@ -18,6 +18,9 @@ use super::App;
 use super::error::{Failure, Query};
 use super::guard::Reader;
 use crate::cluster::Cluster;
+use crate::cluster::gossip::Health;
+use crate::cluster::members::Standing;
+use crate::cluster::propose::Seen;
 
 /// `{"1": 42, …}`
 fn vector(vector: &VersionVector) -> Value {
@@ -60,7 +63,11 @@ pub fn unready(app: &App, max_lag: Option<Duration>) -> Option<String> {
         });
     };
     let identity = cluster.identity();
-    if identity.lost.is_none() && cluster.view().members.by_identity(identity.node).is_none() {
+    let view = cluster.view();
+    if identity.removed {
+        return Some("removed from the cluster; see 'starling members allow'".to_owned());
+    }
+    if identity.lost.is_none() && view.members.by_identity(identity.node).is_none() {
         return Some("joining: replaying the log".to_owned());
     }
     let (applied, target) = (engine.applied(), cluster.target());
@@ -71,8 +78,12 @@ pub fn unready(app: &App, max_lag: Option<Duration>) -> Option<String> {
     if !app.progress.serves() {
         return Some("starting: MySQL clients are let in next".to_owned());
     }
+    let me = view.members.by_identity(identity.node);
+    if me.is_some_and(|m| view.members.standing(m) == Standing::Joining && m.closed.is_empty()) {
+        return Some("joining: caught up, waiting for its vote".to_owned());
+    }
     let max_lag = max_lag?;
-    if cluster.view().members.len() < 2 {
+    if view.members.voters().len() < 2 {
         return None;
     }
     match cluster.peers().lag(Instant::now()) {
@@ -84,12 +95,13 @@ pub fn unready(app: &App, max_lag: Option<Duration>) -> Option<String> {
 
 /// Members with whom this node can make a quorum, and whether that is one.
 fn quorum(cluster: &Cluster) -> (usize, usize) {
-    let now = Instant::now();
     let view = cluster.view();
-    let me = cluster.node_id();
-    let peers = cluster.peers().snapshot();
-    let there = |id| id == me || peers.get(&id).is_some_and(|p| p.is_alive(now));
-    (view.members.iter().filter(|m| there(m.identity)).count(), view.members.len())
+    let connected = cluster.connected();
+    let there = |id| id == cluster.node_id() || (connected.contains(&id) && cluster.health(id) != Health::Down);
+    let voters = view.members.voters();
+    voters
+        .into_iter()
+        .fold((0, 0), |(present, all), m| (present + usize::from(there(m.identity)), all + 1))
 }
 
 pub async fn readyz(
@@ -172,50 +184,35 @@ pub fn describe(app: &App) -> Value {
 }
 
 pub async fn members(_: Reader, State(app): State<App>) -> Json<Value> {
-    Json(json!({"cluster": app.cluster.cluster_id(), "members": list(&app.cluster)}))
+    let cluster = &app.cluster;
+    Json(json!({"cluster": cluster.cluster_id(), "epoch": cluster.view().members.epoch().number, "members": list(cluster)}))
 }
 
 fn list(cluster: &Cluster) -> Vec<Value> {
     let now = Instant::now();
-    let me = cluster.node_id();
-    let peers = cluster.peers().snapshot();
-    let applied = cluster.engine().map(|e| e.applied());
-    cluster
-        .view()
-        .members
-        .iter()
-        .map(|member| {
-            let mut item = json!({
-                "id": member.member,
-                "name": member.name,
-                "identity": member.identity,
-                "http_addr": member.addr,
-                "mysql_addr": member.mysql_addr,
-                "origins": member.origins,
-                "closed_origins": member.closed,
-                "founder": member.member == 1,
-                "self": member.identity == me,
-            });
-            if member.identity == me {
-                item["http_addr"] = cluster.own_hint().addr.into();
-                item["state"] = "up".into();
-                item["held"] = vector(&cluster.log().held());
-                item["applied"] = applied.as_ref().map(|a| vector(a)).unwrap_or_default();
-            } else if let Some(peer) = peers.get(&member.identity) {
-                item["http_addr"] = peer.hint.addr.as_str().into();
-                item["state"] = if peer.is_alive(now) { "up" } else { "down" }.into();
-                item["held"] = vector(&peer.held);
-                item["applied"] = vector(&peer.applied);
-                item["clock_offset_ms"] = peer.offset.offset_ms().into();
-                item["heard_ms_ago"] = peer.heard.map(|at| now.duration_since(at).as_millis() as u64).into();
-                item["behind_ms"] = peer
-                    .behind_since
-                    .map_or(0, |since| now.duration_since(since).as_millis() as u64)
-                    .into();
-            } else {
-                item["state"] = "unknown".into();
-            }
-            item
+    let one = |seen: Seen| {
+        let member = &seen.member;
+        let behind = seen.peer.as_ref().and_then(|p| p.behind_since);
+        json!({
+            "id": member.member,
+            "name": member.name,
+            "identity": member.identity,
+            "state": seen.state(),
+            "membership": seen.standing,
+            "health": seen.health,
+            "http_addr": seen.http_addr,
+            "mysql_addr": member.mysql_addr,
+            "origins": member.origins,
+            "closed_origins": member.closed,
+            "founder": member.member == 1,
+            "self": seen.me,
+            "held": vector(&seen.held),
+            "applied": vector(&seen.applied),
+            "lag_entries": seen.lag,
+            "clock_offset_ms": seen.peer.as_ref().and_then(|p| p.offset.offset_ms()),
+            "heard_ms_ago": seen.heard_ms_ago(now),
+            "behind_ms": seen.peer.as_ref().map(|_| behind.map_or(0, |since| now.duration_since(since).as_millis() as u64)),
         })
-        .collect()
+    };
+    cluster.seen().into_iter().map(one).collect()
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::Verdict;
 use crate::cluster::Cluster;
 use crate::cluster::gossip::Health;
-use crate::cluster::members::Id;
+use crate::cluster::members::{Ban, Id};
 use crate::cluster::quorum::{Epoch, Seat, Voter};
 
 /// Between two looks at who is to be admitted.
@@ -97,17 +97,18 @@ impl Seats {
             }
             self.changing = None;
         }
-        let proposes = epoch.voters().find(|v| !self.silent.contains(v)) == Some(self.me.voter);
-        if !proposes || reachable < epoch.quorum() {
+        let view = self.cluster.view();
+        let leaves = |seat: &Seat| view.members.get(seat.member).is_some_and(|m| m.ban == Ban::Removed);
+        let first = epoch.seats.iter().find(|s| !self.silent.contains(&s.voter) && !leaves(s));
+        if first.map(|s| s.voter) != Some(self.me.voter) || reachable < epoch.quorum() {
             return;
         }
-        let view = self.cluster.view();
         for member in view.members.iter() {
             let seat = member.seat();
             let old = epoch.seats.iter().find(|s| s.member == seat.member);
             let asked = match old {
-                Some(old) if *old == seat => continue,
-                // Its log was lost: the old incarnation votes no more.
+                Some(old) if *old == seat && !leaves(old) => continue,
+                // It is to go, or its log was lost: that incarnation votes no more.
                 Some(old) => self.cluster.commit().remove(old.voter),
                 None if view.members.takes_part(member) && connected.contains(&member.identity) && self.caught_up(member.identity) => {
                     self.cluster.commit().admit(seat)

@@ -56,7 +56,7 @@ metadata_locks OBJECT_TYPE s64!, OBJECT_SCHEMA s64, OBJECT_NAME s64, COLUMN_NAME
 
 const STARLING: &str = "
 conflicts db s64!, table_name s64!, row_key t!, origin u!, seq u!, change_index u!, reason s64!, winner_origin u!, winner_at s32!
-members id u!, name s64!, http_address s256!, mysql_address s256!, origin u!
+members id u!, name s64!, state s16!, http_address s256!, mysql_address s256!, origin u!, last_seen_ms u, lag_entries u
 status name s64!, value t
 ";
 

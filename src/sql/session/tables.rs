@@ -72,17 +72,22 @@ fn conflicts(server: &Server, db: &Database) -> Vec<Vec<Value>> {
 }
 
 fn members(server: &Server) -> Vec<Vec<Value>> {
-    let view = server.cluster.view();
-    let row = |m: &crate::cluster::members::Member| {
+    let now = std::time::Instant::now();
+    let or_null = |n: Option<u64>| n.map_or(Value::Null, number);
+    let row = |seen: crate::cluster::propose::Seen| {
+        let member = &seen.member;
         vec![
-            number(u64::from(m.member)),
-            text(&m.name),
-            text(&m.addr),
-            text(&m.mysql_addr),
-            number(u64::from(m.origins[0])),
+            number(u64::from(member.member)),
+            text(&member.name),
+            text(seen.state()),
+            text(&seen.http_addr),
+            text(&member.mysql_addr),
+            number(u64::from(member.origins[0])),
+            or_null(if seen.me { Some(0) } else { seen.heard_ms_ago(now) }),
+            or_null(seen.lag),
         ]
     };
-    view.members.iter().map(row).collect()
+    server.cluster.seen().into_iter().map(row).collect()
 }
 
 fn status(server: &Server) -> Vec<Vec<Value>> {
