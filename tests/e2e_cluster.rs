@@ -157,8 +157,11 @@ fn a_founder_with_an_old_log_helps_itself() {
     assert_eq!(verify(&all(&nodes)).0, 0);
     // It still hands out numbers that nobody had.
     let mut third = Node::new("three", under.path()).args(&["--cluster-secret", SECRET, "--join", &nodes[1].http_addr()]);
-    third.start();
+    third.spawn();
     sees(&third, 12);
+    assert_eq!(origins(&nodes[1], 2), serde_json::json!([7, 8]));
+    // But it gets no vote: of the two voters that could give it one, one has lost its memory.
+    assert_eq!(get(third.http, "/readyz").unwrap().0, 503);
 }
 
 fn origins(node: &Node, member: usize) -> Value {

@@ -116,27 +116,45 @@ fn who_is_removed_is_refused_until_it_is_allowed() {
 }
 
 #[test]
-fn who_wrote_on_after_it_was_removed_starts_anew() {
+fn who_wrote_on_unseen_and_was_removed_starts_anew() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two", "three"], under.path());
+    nodes[0].sql(SHOP);
+    until("the table is there", || rows(&nodes[1]) == "0");
+    // With another secret it reaches nobody, and nobody reaches it.
+    assert!(nodes[1].term().success());
+    let args = std::mem::replace(&mut nodes[1].args, vec!["--cluster-secret".to_owned(), "another".repeat(6)]);
+    nodes[1].start();
+    nodes[1].sql("SET starling_write_consistency = 'ONE'; INSERT INTO shop.items VALUES (1, 'alone')");
+    assert!(nodes[1].term().success());
+    nodes[1].args = args;
+    let (status, text) = members(&nodes[0], &["remove", "2"]);
+    assert!(status == 0 && text.contains("removed"), "{text}");
+    nodes[1].spawn();
+    until("it hears of it", || nodes[1].log().contains("removed from its cluster"));
+    assert_eq!(members(&nodes[2], &["allow", "2"]).0, 0);
+    until("it is told what to do", || {
+        nodes[1].log().contains("start it with an empty data directory")
+    });
+    assert_eq!((rows(&nodes[0]), rows(&nodes[2])), ("0".to_owned(), "0".to_owned()));
+    let (status, text) = members(&nodes[0], &["remove", "one"]);
+    assert!(status == 1 && text.contains("founding node"), "{text}");
+    assert!(members(&nodes[0], &["remove", "nobody"]).1.contains("no member 'nobody'"));
+}
+
+#[test]
+fn of_two_the_dead_one_goes_when_it_is_back_to_decide() {
     let under = tempfile::tempdir().unwrap();
     let mut nodes = cluster(&["one", "two"], under.path());
     nodes[0].sql(SHOP);
     until("the table is there", || rows(&nodes[1]) == "0");
-    nodes[0].kill();
-    nodes[1].sql("INSERT INTO shop.items VALUES (1, 'alone')");
     nodes[1].kill();
-    nodes[0].start();
     let (status, text) = members(&nodes[0], &["remove", "2"]);
-    assert_eq!(status, 0, "{text}");
+    assert!(status == 0 && text.contains("leaving"), "{text}");
+    assert_eq!(state(&nodes[0], 2), "leaving");
     nodes[1].spawn();
-    until("it hears of it", || nodes[1].log().contains("removed from its cluster"));
-    assert_eq!(members(&nodes[0], &["allow", "2"]).0, 0);
-    until("it is told what to do", || {
-        nodes[1].log().contains("start it with an empty data directory")
-    });
-    assert_eq!(rows(&nodes[0]), "0");
-    let (status, text) = members(&nodes[0], &["remove", "one"]);
-    assert!(status == 1 && text.contains("founding node"), "{text}");
-    assert!(members(&nodes[0], &["remove", "nobody"]).1.contains("no member 'nobody'"));
+    until("two of two decide", || state(&nodes[0], 2) == "removed");
+    assert_eq!(json(&get(nodes[0].http, "/readyz").unwrap().1, "quorum"), true);
 }
 
 #[test]

@@ -178,18 +178,20 @@ async fn quorum_entries_travel_only_to_who_did_not_learn_them() {
     let origin = one.cluster.origins().unwrap()[1];
     let hlc = |n| Hlc::from_ms(one.cluster.log().clock().now_ms() + n);
     // Known to the coordinator alone: the stream heals it.
-    let lone = decided(origin, 1, hlc(0));
+    until("both vote", || one.cluster.view().members.voters().len() == 2).await;
+    let first = one.cluster.log().held_of(origin) + 1;
+    let lone = decided(origin, first, hlc(0));
     one.cluster.log().settle(Vec::new(), vec![lone.clone()], false).unwrap();
     let began = Instant::now();
-    until("it came by the stream", || two.cluster.log().held_of(origin) == 1).await;
+    until("it came by the stream", || two.cluster.log().held_of(origin) == first).await;
     assert!(began.elapsed() >= Duration::from_millis(50), "it had its time to be learned");
-    assert_eq!(*two.cluster.log().read(origin, 1, 1).unwrap()[0], lone);
+    assert_eq!(*two.cluster.log().read(origin, first, 1).unwrap()[0], lone);
     // Learned elsewhere before its own node has it: no reason to doubt that node.
     two.cluster
         .log()
-        .settle(Vec::new(), vec![decided(origin, 2, hlc(1))], false)
+        .settle(Vec::new(), vec![decided(origin, first + 1, hlc(1))], false)
         .unwrap();
-    until("it comes back to its own node", || one.cluster.log().held_of(origin) == 2).await;
+    until("it comes back to its own node", || one.cluster.log().held_of(origin) == first + 1).await;
     assert_eq!(one.cluster.may_write(), Ok(()));
     one.end().await;
     two.end().await;

@@ -3,14 +3,16 @@
 //! Promises: entries are durable in the log before they are applied; one sync serves everything that waited; the queue is bounded,
 //! so a slow disk slows the streams down instead of filling the memory. Must not know: where segments come from.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use starling_apply::Engine;
 use starling_log::log::IngestError;
-use starling_log::{AppendError, Entry, Log};
+use starling_log::{AppendError, Entry, Log, Origin, segment};
 use tokio::sync::{mpsc, oneshot};
 
 use super::quiet::Quiet;
@@ -24,6 +26,37 @@ const APPLY_CHUNK: usize = 2_000;
 /// Entries that may wait for their causes in memory. With more of them waiting, entries stay in the log until they can be applied.
 const WAITING_MAX: usize = 20_000;
 const RETRY: Duration = Duration::from_millis(500);
+
+/// Sequences of former members, and the last places of theirs that count (PROTOCOL 18): nothing beyond is taken.
+#[derive(Default)]
+pub struct Fences(RwLock<BTreeMap<Origin, u64>>);
+
+impl Fences {
+    /// `None`: it did not come to be.
+    pub fn set(&self, origin: Origin, last: Option<u64>) {
+        // Waits for what is just being taken in.
+        let mut map = self.0.write();
+        match last {
+            Some(last) => map.insert(origin, last),
+            None => map.remove(&origin),
+        };
+    }
+
+    /// What of these segments counts. Anything that is no segment is left for the log to refuse.
+    fn within(fences: &BTreeMap<Origin, u64>, segments: &[Bytes]) -> Vec<Bytes> {
+        let cut = |segment: &Bytes| {
+            let Ok(header) = segment::header(segment) else {
+                return Some(segment.clone());
+            };
+            match fences.get(&header.origin) {
+                Some(last) if header.first > *last => None,
+                Some(last) if header.last() > *last => segment::prefix(segment, last + 1 - header.first).ok(),
+                _ => Some(segment.clone()),
+            }
+        };
+        segments.iter().filter_map(cut).collect()
+    }
+}
 
 /// One frame's segments.
 pub struct Batch {
@@ -41,10 +74,15 @@ pub struct Ingest {
     waiting_max: usize,
     /// Entries are applied from the log, in the order of their stamps, instead of as they come.
     behind: AtomicBool,
+    fences: Arc<Fences>,
 }
 
 /// Starts the thread; it ends when all senders are gone.
-pub fn start(log: Arc<Log>, engine: Arc<Engine>) -> std::io::Result<(mpsc::Sender<Batch>, std::thread::JoinHandle<()>)> {
+pub fn start(
+    log: Arc<Log>,
+    engine: Arc<Engine>,
+    fences: Arc<Fences>,
+) -> std::io::Result<(mpsc::Sender<Batch>, std::thread::JoinHandle<()>)> {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let ingest = Ingest {
         log,
@@ -52,6 +90,7 @@ pub fn start(log: Arc<Log>, engine: Arc<Engine>) -> std::io::Result<(mpsc::Sende
         quiet: Quiet::default(),
         waiting_max: WAITING_MAX,
         behind: AtomicBool::new(false),
+        fences,
     };
     let thread = std::thread::Builder::new()
         .name("ingest".to_owned())
@@ -75,8 +114,15 @@ impl Ingest {
     }
 
     fn take(&self, mut batches: Vec<Batch>) {
-        let all: Vec<Bytes> = batches.iter().flat_map(|b| b.segments.iter().cloned()).collect();
-        match self.log.ingest(&all) {
+        let mut all: Vec<Bytes> = batches.iter().flat_map(|b| b.segments.iter().cloned()).collect();
+        let taken = {
+            let fences = self.fences.0.read();
+            if !fences.is_empty() {
+                all = Fences::within(&fences, &all);
+            }
+            self.log.ingest(&all)
+        };
+        match taken {
             Ok(entries) => {
                 self.apply(entries);
                 for batch in batches {
@@ -208,7 +254,7 @@ impl Batch {
 mod tests {
     use super::*;
     use starling_apply::EngineOptions;
-    use starling_log::{LogOptions, Origin};
+    use starling_log::LogOptions;
 
     fn node(dir: &std::path::Path, name: &str, origin: Option<Origin>) -> Arc<Engine> {
         let log = Log::open(LogOptions::new(dir.join(name).join("log")), Arc::new(starling_log::SystemTime)).unwrap();
@@ -257,6 +303,7 @@ mod tests {
             quiet: Quiet::default(),
             waiting_max: 10,
             behind: AtomicBool::new(false),
+            fences: Arc::default(),
         };
         for one in segments(&second, 3) {
             ingest.take(vec![batch(&[one])]);
@@ -285,12 +332,39 @@ mod tests {
             quiet: Quiet::default(),
             waiting_max: 10,
             behind: AtomicBool::new(false),
+            fences: Arc::default(),
         };
         let (good, bad) = (batch(&segments(&first, 1)), batch(&[Bytes::from_static(b"no segment")]));
         let (good_failed, bad_failed) = (good.failed.clone(), bad.failed.clone());
         ingest.take(vec![bad, good]);
         assert!(bad_failed.load(Ordering::Relaxed) && !good_failed.load(Ordering::Relaxed));
         assert_eq!(second.applied().get(1), 3);
+        for engine in [first, second] {
+            engine.close();
+        }
+    }
+
+    #[test]
+    fn nothing_beyond_a_fence_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (node(dir.path(), "a", Some(1)), node(dir.path(), "b", None));
+        write(&first, 5);
+        let ingest = Ingest {
+            log: second.log().clone(),
+            engine: second.clone(),
+            quiet: Quiet::default(),
+            waiting_max: 10,
+            behind: AtomicBool::new(false),
+            fences: Arc::default(),
+        };
+        ingest.fences.set(1, Some(3));
+        let all = batch(&segments(&first, 1));
+        let failed = all.failed.clone();
+        ingest.take(vec![all]);
+        assert_eq!((second.applied().get(1), failed.load(Ordering::Relaxed)), (3, false));
+        ingest.fences.set(1, None);
+        ingest.take(vec![batch(&segments(&first, 1))]);
+        assert_eq!(second.applied().get(1), 5);
         for engine in [first, second] {
             engine.close();
         }

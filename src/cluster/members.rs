@@ -233,8 +233,9 @@ impl Members {
     pub fn fence(&self, origin: Origin) -> Option<u64> {
         self.fences.get(&origin).copied()
     }
+    /// It has no seat, and does not get one as who it was: everybody refuses it. (If allowed, it applies again.)
     pub fn is_removed(&self, identity: Id) -> bool {
-        self.standing_of(identity) == Some(Standing::Removed)
+        matches!(self.standing_of(identity), Some(Standing::Removed | Standing::Allowed))
     }
     /// By number, name (of one who is not removed first) or identity.
     pub fn find(&self, text: &str) -> Option<&Member> {

@@ -114,6 +114,7 @@ pub struct Cluster {
     pub(crate) peers: Peers,
     pub(crate) links: Links,
     pub(crate) gossip: Gossip,
+    pub(crate) fences: Arc<ingest::Fences>,
     commit: Arc<commit::Commit>,
     pub(crate) peers_changed: Notify,
     /// Why nothing may be written here now; read before every write.
@@ -173,6 +174,7 @@ impl Cluster {
             peers: Peers::default(),
             links: Links::default(),
             gossip: Gossip::default(),
+            fences: Arc::default(),
             commit: Arc::default(),
             peers_changed: Notify::new(),
             hindrance: ArcSwapOption::new(Some(Arc::new("this node is starting".to_owned()))),
@@ -248,6 +250,10 @@ impl Cluster {
                 };
                 match commit::change::parse(&control.payload, made) {
                     Ok(change) => {
+                        change
+                            .fences
+                            .iter()
+                            .for_each(|(origin, last)| self.fences.set(*origin, Some(*last)));
                         view.members.change(change.clone());
                         self.commit.changed(made, entry.causes.clone(), change);
                     }

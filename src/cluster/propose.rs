@@ -18,6 +18,8 @@ use super::{Cluster, ClusterError};
 
 /// How long whoever asks is kept waiting for the entry to be folded.
 pub(super) const FOLD_WAIT: Duration = Duration::from_secs(5);
+/// How long whoever removes a member is kept waiting for the quorum.
+const SEAT_WAIT: Duration = Duration::from_secs(3);
 /// A node that was never heard of since this one started may only be late: so long it is given.
 const SIGHT_AFTER: Duration = Duration::from_secs(5);
 
@@ -94,7 +96,7 @@ impl Cluster {
         if !self.is_founder() {
             return self.forward_change(&member, action).await;
         }
-        let _one = self.admitting.lock().await;
+        let one = self.admitting.lock().await;
         let members = &self.view().members;
         let member = members.get(member.member).cloned().unwrap_or(member);
         match action {
@@ -112,13 +114,25 @@ impl Cluster {
                 }
             }
         }
-        let view = self.view();
-        let standing = view.members.get(member.member).map(|m| view.members.standing(m));
+        drop(one);
         Ok(Changed {
             id: member.member,
-            standing: standing.unwrap_or(Standing::Removed),
+            standing: self.settled(member.member).await,
             name: member.name,
         })
+    }
+
+    /// Where a member stands when a quorum has had its time to take the seat of who is leaving.
+    async fn settled(&self, member: u32) -> Standing {
+        let mut changed = self.watch_view();
+        let standing = || {
+            let view = self.view();
+            view.members.get(member).map_or(Standing::Removed, |m| view.members.standing(m))
+        };
+        let gone = async { while standing() == Standing::Leaving && changed.changed().await.is_ok() {} };
+        // Without a quorum it stays so.
+        let _ = tokio::time::timeout(SEAT_WAIT, gone).await;
+        standing()
     }
 
     async fn forward_change(&self, member: &Member, action: Action) -> Result<Changed, AdmitError> {

@@ -44,8 +44,8 @@ impl Cluster {
         let engine = self
             .engine()
             .ok_or_else(|| ClusterError::Write("the engine is not open".to_owned()))?;
-        let (queue, ingest) =
-            ingest::start(self.log.clone(), engine.clone()).map_err(|e| ClusterError::Write(format!("no thread: {e}")))?;
+        let (queue, ingest) = ingest::start(self.log.clone(), engine.clone(), self.fences.clone())
+            .map_err(|e| ClusterError::Write(format!("no thread: {e}")))?;
         let mut tasks = JoinSet::new();
         if self.client.is_some() {
             tasks.spawn(manage(self.clone(), queue.clone()));

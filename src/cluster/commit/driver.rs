@@ -278,7 +278,10 @@ impl Driver {
                 Effect::Epoch(epoch) => self.new_epoch(&epoch),
                 Effect::Supply { to, .. } => tracing::debug!(voter = to, "a member lacks entries: its stream brings them"),
                 Effect::Fetch { from, .. } => tracing::debug!(voter = from, "entries are missing here: a range brings them"),
-                Effect::Fence { origin, last, decided } => tracing::info!(origin, ?last, decided, "a sequence of a former member ends"),
+                Effect::Fence { origin, last, decided } => {
+                    tracing::info!(origin, ?last, decided, "a sequence of a former member ends");
+                    self.cluster.fences.set(origin, last);
+                }
                 Effect::Amnesia(why) => self.cluster.lost_entries(&why),
                 Effect::TakeSnapshot { from } => {
                     tracing::error!(
