@@ -2,7 +2,8 @@
 //!
 //! Promises: asking never blocks (so a job on a lane may ask); waiting is fair by age of first attempt, ends by [`Interrupt`], and
 //! holds nobody up who needs other keys; an idle transaction younger than who needs its locks loses them at once. While nothing is
-//! locked a statement pays two loads of an atomic for it. Must not know: SQL, the engine, other nodes.
+//! locked a statement pays two loads of an atomic for it. One mutex guards it all: a transaction of four locks takes 1.5 µs of it,
+//! from one thread or four, which is far from what the lanes need. Must not know: SQL, the engine, other nodes.
 //!
 //! Reading order: [`mode`] → [`core`] (who gets what) → this page (the same with threads and time) → [`view`] (for people).
 

@@ -219,7 +219,9 @@ impl Transaction {
     }
     /// Where a read of `dbs` runs, and sees the transaction's own changes.
     pub fn source(&mut self, dbs: &[&str]) -> Result<Source<'_>, Failed<()>> {
-        let open = self.open.as_ref().map(|o| (o.options.newest, o.overlay.is_empty()));
+        // What reads no tables (SELECT @@version, SHOW …) takes no snapshot.
+        let open = self.open.as_ref().filter(|_| !dbs.is_empty());
+        let open = open.map(|o| (o.options.newest, o.overlay.is_empty()));
         match open {
             None | Some((true, true)) => Ok(Source::Pooled(self.home.shared.engine.reader(dbs)?)),
             Some((newest, empty)) => match self.held(newest, empty) {

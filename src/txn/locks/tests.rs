@@ -150,3 +150,28 @@ async fn changing_a_definition_is_seen_by_all() {
     drop(young);
     assert!(locks.all_share());
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_waits_no_longer() {
+    let (_locks, old, young) = two();
+    old.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+    let patience = patience(60_000);
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    patience.interrupt.watch(move || count.fetch_add(1, Ordering::Relaxed) > 0);
+    let taken = young.take(&[row(1, Mode::Exclusive)], &patience).await;
+    assert_eq!((taken, asked.load(Ordering::Relaxed)), (Err(Denied::Interrupted), 2));
+}
+
+#[tokio::test]
+async fn who_has_left_can_lock_nothing_any_more() {
+    let (locks, old, young) = two();
+    old.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+    let job = Seat::new(old);
+    let kept = Arc::clone(&*job);
+    drop(job);
+    assert!(locks.no_data());
+    assert_eq!(kept.request(&[row(2, Mode::Exclusive)], true), Answer::Wounded);
+    drop(kept);
+    young.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+}
