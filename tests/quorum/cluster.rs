@@ -14,11 +14,13 @@ use crate::load;
 use crate::rng::Rng;
 
 /// Chaos lasts this long; then everything is healed and must come to rest.
-const CHAOS_MS: u64 = 4_000;
+const CHAOS_MS: u64 = 2_500;
 const REST_MS: u64 = 40_000;
 /// Tickets of the operator.
 const OPERATOR: u64 = 1 << 60;
 const TICK_MS: u64 = 20;
+/// How often everybody is asked to write once all has come to rest.
+const ROUNDS: u64 = 4;
 
 #[derive(Debug)]
 enum Event {
@@ -59,6 +61,10 @@ struct Mix {
     blackout: u64,
     think: u64,
     slow_apply: u64,
+    /// Slow flushes, slow links, crashes that lose everything unsynced and restarts at once: ballots all the time.
+    storm: bool,
+    /// How often somebody's writes at `ONE` are followed at once.
+    follow: u64,
 }
 
 pub struct Sim {
@@ -80,6 +86,9 @@ pub struct Sim {
     newest: Epoch,
     healed: bool,
     trace: bool,
+    /// Writes that nothing can be in the way of, one a member, when all has come to rest.
+    sure: Vec<u64>,
+    rounds: u64,
     pub wrong: Vec<String>,
     pub committed: usize,
 }
@@ -97,9 +106,10 @@ impl Sim {
         let mut rng = Rng::new(seed);
         let count = *rng.pick(&[3, 3, 3, 3, 4, 5, 5, 7]).unwrap_or(&3);
         let mix = Mix::draw(&mut rng);
+        let count = if mix.storm { 3 } else { count };
         let settings = Settings {
             silent_ms: 40,
-            recover_ms: 250,
+            recover_ms: if mix.storm { 80 } else { 250 },
             gossip_ms: 60,
             floor_ms: 150,
             drift_ms: 150,
@@ -127,6 +137,8 @@ impl Sim {
             newest: genesis.clone(),
             healed: false,
             trace,
+            sure: Vec::new(),
+            rounds: 0,
             wrong: Vec::new(),
             committed: 0,
         };
@@ -166,7 +178,12 @@ impl Sim {
                 return;
             }
             if self.healed && self.at_rest() {
-                break;
+                // What was still slow when all was healed may cost one of them a ballot.
+                if self.rounds < ROUNDS && (self.rounds == 0 || self.refused_sure()) {
+                    self.ask_everybody();
+                } else {
+                    break;
+                }
             }
             if at > CHAOS_MS + REST_MS {
                 let why = self.unrest();
@@ -213,7 +230,10 @@ impl Sim {
             Event::Client(at, life) => self.client(at, life),
             Event::Launch { at, life, txn } => self.launch(at, life, txn),
             Event::One(at, life) => self.write_one(at, life),
-            Event::Start(voter) => self.start(voter, false),
+            Event::Start(voter) => {
+                let ahead = self.rng.permille(300);
+                self.start(voter, ahead);
+            }
             Event::Fault => self.fault(),
             Event::Operator => self.operate(),
             Event::Heal => self.heal(),
@@ -290,6 +310,7 @@ impl Sim {
         }
         let late = !self.healed && self.rng.permille(self.mix.late);
         let ms = match (late, self.rng.below(8)) {
+            (false, 1..=4) if self.mix.storm && !self.healed => self.rng.between(1, 80),
             (true, 0) => self.rng.between(500, CHAOS_MS * 2),
             (true, _) => self.rng.between(20, 500),
             (false, 0) => self.rng.between(2, 15),
@@ -306,10 +327,13 @@ impl Sim {
             return;
         };
         host.clock.now_ms = self.now_ms;
-        host.start(&self.specs, ahead, &mut out);
+        let shown = self.rng.permille(600);
+        host.start(&self.specs, ahead, shown, &mut out);
         let life = host.life;
         self.say(|| format!("{voter} starts (life {life})"));
         self.carry(voter, out);
+        let soon = self.rng.between(1, 300);
+        self.at(soon, Event::Apply(voter, life));
         self.at(1, Event::Tick(voter, life));
         let first = self.rng.below(60);
         self.at(first, Event::Client(voter, life));
@@ -320,7 +344,7 @@ impl Sim {
         let Some(host) = self.hosts.get_mut(&voter).filter(|h| h.node.is_some()) else {
             return;
         };
-        let kept = match self.rng.below(3) {
+        let kept = match self.rng.below(if self.mix.storm { 1 } else { 3 }) {
             0 => 0,
             1 => usize::MAX,
             _ => self.rng.below(host.disk.unsynced() as u64 + 1) as usize,
@@ -363,6 +387,9 @@ impl Sim {
         let specs = std::mem::take(&mut self.specs);
         self.with(of, |host, out| host.apply(&specs, out));
         self.specs = specs;
+        if let Some(what) = self.hosts.get_mut(&of).and_then(|h| h.surprise.take()) {
+            self.wrong.push(what);
+        }
         if let Some(what) = self.hosts.get(&of).and_then(load::look) {
             self.wrong.push(what);
         }
@@ -391,7 +418,7 @@ impl Sim {
             return;
         };
         if let Some(host) = self.hosts.get_mut(&at) {
-            host.snapshots.insert(id, proposal.stable);
+            host.snapshots.insert(id, (proposal.stable, self.now_ms));
         }
         self.proposals.insert(id, proposal);
         let think = match self.rng.permille(self.mix.think) {
@@ -440,7 +467,7 @@ impl Sim {
         // Followed by everybody, as fast as the network lets them.
         let others: Vec<Voter> = self.hosts.keys().copied().filter(|v| *v != at).collect();
         for other in others {
-            if self.rng.permille(700) && self.hosts[&other].node.is_some() {
+            if self.rng.permille(self.mix.follow) && self.hosts[&other].node.is_some() {
                 let have = self.hosts[&other].disk.written.vector();
                 self.travel(other, at, Event::Want { of: at, back: other, have });
             }
@@ -505,7 +532,7 @@ impl Sim {
 
     fn crash_and_restart(&mut self, voter: Voter) {
         self.crash(voter);
-        let down = self.rng.between(1, 700);
+        let down = if self.mix.storm { self.rng.between(1, 150) } else { self.rng.between(1, 700) };
         self.at(down, Event::Start(voter));
     }
 
@@ -700,6 +727,25 @@ impl Sim {
         }
     }
 
+    fn refused_sure(&self) -> bool {
+        self.sure.iter().any(|id| self.history.txns[*id as usize].ended != Ended::Ok)
+    }
+
+    fn ask_everybody(&mut self) {
+        self.rounds += 1;
+        self.sure.clear();
+        let voters: Vec<Voter> = self.members().voters().collect();
+        for voter in voters {
+            let id = self.specs.len() as u64;
+            let Some(host) = self.hosts.get(&voter) else { continue };
+            let life = host.life;
+            let made = load::make_sure(host, id, self.now_ms, &mut self.rng);
+            self.sure.push(id);
+            self.mix.think = 0;
+            self.keep(voter, life, made);
+        }
+    }
+
     // ---- rest ----------------------------------------------------------------------------------------------------------------
 
     fn at_rest(&self) -> bool {
@@ -733,7 +779,7 @@ impl Sim {
             };
             let Some(node) = host.up() else { return format!("{voter} is down") };
             let open = node.open_places();
-            if !node.is_ready() || node.epoch().number != members.number || !open.is_empty() || node.holds_keys() {
+            if node.hindrance().is_some() || node.epoch().number != members.number || !open.is_empty() || node.holds_keys() {
                 let ready = node.is_ready();
                 let log = host.disk.written.vector();
                 return format!(
@@ -757,6 +803,11 @@ impl Sim {
 
     fn finish(&mut self) {
         let members = self.members();
+        for id in &self.sure {
+            if self.history.txns[*id as usize].ended != Ended::Ok {
+                self.wrong.push(format!("{id} does not go through although nothing is wrong any more"));
+            }
+        }
         for voter in members.voters() {
             let Some(host) = self.hosts.get(&voter) else { continue };
             if let Some(what) = load::look(host) {
@@ -828,6 +879,36 @@ impl Mix {
             think: some(600, 400),
             slow_apply: some(500, 200),
             fault_ms: 30 + some(1000, 300),
+            storm: false,
+            follow: [50, 700][rng.below(2) as usize],
+        }
+        .special(rng)
+    }
+
+    /// Every fourth seed is about crashes and ballots, every fourth about members and disks.
+    fn special(self, rng: &mut Rng) -> Mix {
+        match rng.below(4) {
+            0 => Mix {
+                storm: true,
+                double: 200,
+                crash: 10,
+                cut: 4,
+                pause: 3,
+                blackout: rng.below(4),
+                disk: 0,
+                member: rng.below(3),
+                fault_ms: rng.between(15, 60),
+                ..self
+            },
+            1 => Mix {
+                disk: 6,
+                member: 6,
+                crash: 4,
+                cut: 4,
+                fault_ms: rng.between(30, 120),
+                ..self
+            },
+            _ => self,
         }
     }
 }

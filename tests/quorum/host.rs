@@ -45,6 +45,8 @@ pub struct Clock {
 
 /// Virtual time 0 on the wall.
 const EPOCH_MS: u64 = 1_000_000;
+/// Row history is kept for snapshots no older than this.
+const SNAPSHOT_MS: u64 = 300;
 
 pub struct Host {
     pub seat: Seat,
@@ -70,8 +72,11 @@ pub struct Host {
     pub first: bool,
     pub joined_at: Epoch,
     pub settings: Settings,
-    /// Open snapshots: ticket → stable stamp.
-    pub snapshots: BTreeMap<Ticket, Stamp>,
+    /// Open snapshots: ticket → stable stamp, and when it was opened.
+    pub snapshots: BTreeMap<Ticket, (Stamp, u64)>,
+    /// Everything it has ever shown.
+    ever: VersionVector,
+    pub surprise: Option<String>,
 }
 
 /// What a host wants done outside.
@@ -208,6 +213,8 @@ impl Host {
             joined_at,
             settings,
             snapshots: BTreeMap::new(),
+            ever: VersionVector::new(),
+            surprise: None,
         }
     }
 
@@ -216,7 +223,8 @@ impl Host {
     }
 
     /// `ahead`: the tables kept what the log has lost (PROTOCOL 11).
-    pub fn start(&mut self, specs: &[Spec], ahead: bool, out: &mut Vec<Out>) {
+    /// `shown`: the log is applied before anything else happens.
+    pub fn start(&mut self, specs: &[Spec], ahead: bool, shown: bool, out: &mut Vec<Out>) {
         self.life += 1;
         self.clock.last = self.clock.last.max(self.clock.high);
         self.flushed = 1;
@@ -227,7 +235,9 @@ impl Host {
                 ..Tables::default()
             };
         }
-        self.show_all(specs);
+        if shown {
+            self.show_all(specs);
+        }
         let recovered = Recovered {
             me: self.seat,
             records: self.disk.synced.records.values().cloned().collect(),
@@ -291,7 +301,7 @@ impl Host {
     pub fn step(&mut self, input: Input, out: &mut Vec<Out>) {
         let Some(node) = &mut self.node else { return };
         let mut effects = Vec::new();
-        let own = self.snapshots.values().min().copied().unwrap_or_else(|| node.stable());
+        let own = oldest(&self.snapshots, self.clock.now_ms).unwrap_or_else(|| node.stable());
         let mut view = View {
             clock: &mut self.clock,
             tables: &self.tables,
@@ -477,6 +487,12 @@ impl Host {
                 let clipped = |origin: Origin, seq: u64| self.voided.get(&origin).map_or(seq, |last| seq.min(*last));
                 let caused = entry.causes.iter().all(|(o, s)| self.tables.applied.get(o) >= clipped(o, s));
                 if caused && !self.unexplained.contains(&place) {
+                    let stable = self.node.as_ref().map_or(Stamp::default(), |n| n.stable());
+                    let counts = entry.txn.is_some() && !self.ever.contains(place);
+                    if counts && entry.stamp <= stable {
+                        self.surprise = Some(format!("node {} shows {place:?} at {:?} below the stable stamp {stable:?}", self.seat.voter, entry.stamp));
+                    }
+                    self.ever.advance(place.origin, place.seq);
                     self.tables.show(&entry, specs);
                     more = true;
                 }
@@ -497,10 +513,16 @@ impl Host {
     /// Row stamps that no open snapshot needs any more are dropped.
     pub fn drop_history(&mut self) {
         let Some(node) = &self.node else { return };
-        let own = self.snapshots.values().min().copied().unwrap_or_else(|| node.stable());
+        let own = oldest(&self.snapshots, self.clock.now_ms).unwrap_or_else(|| node.stable());
         let below = node.oldest_snapshot(own).min(node.stable());
         self.tables.dropped = self.tables.dropped.max(below);
     }
+}
+
+/// The oldest snapshot that is not too old to count (PROTOCOL 16).
+fn oldest(snapshots: &BTreeMap<Ticket, (Stamp, u64)>, now_ms: u64) -> Option<Stamp> {
+    let young = snapshots.values().filter(|(_, since)| now_ms - since < SNAPSHOT_MS);
+    young.map(|(stable, _)| *stable).min()
 }
 
 fn learned(place: Place, prepare: Option<&Prepare>) -> Entry {

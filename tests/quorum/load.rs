@@ -151,7 +151,11 @@ pub fn make(host: &Host, id: u64, now_ms: u64, rng: &mut Rng) -> Made {
 pub fn make_sure(host: &Host, id: u64, now_ms: u64, rng: &mut Rng) -> Made {
     let mut m = maker(host, id, now_ms);
     m.write(key(3, id), Some(2));
-    finish(m, rng)
+    let mut made = finish(m, rng);
+    if let Some(proposal) = &mut made.proposal {
+        proposal.level = Level::Quorum;
+    }
+    made
 }
 
 fn finish(m: Maker, rng: &mut Rng) -> Made {
