@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use starling::cluster::quorum::codec::{decode_frame, encode_frame};
-use starling::cluster::quorum::{Answer, Epoch, Frame, Input, Plant, Record, RecordKey, Seat, Settings, Version, Voter, WriteNo};
+use starling::cluster::quorum::{Answer, Epoch, Frame, Input, Message, Plant, Record, RecordKey, Seat, Settings, Version, Voter, WriteNo};
 use starling_log::VersionVector;
 
 use crate::check::{Ended, History, Shown, Sum};
@@ -26,14 +26,28 @@ const ROUNDS: u64 = 4;
 enum Event {
     Frame(Voter, Frame),
     Entries(Voter, Vec<Arc<Entry>>),
-    Want { of: Voter, back: Voter, have: VersionVector },
+    Want {
+        of: Voter,
+        back: Voter,
+        have: VersionVector,
+    },
     Tick(Voter, u64),
-    Flush { of: Voter, life: u64, ops: usize, upto: WriteNo },
+    Flush {
+        of: Voter,
+        life: u64,
+        ops: [usize; 2],
+        upto: WriteNo,
+    },
     Apply(Voter, u64),
     Client(Voter, u64),
-    Launch { at: Voter, life: u64, txn: u64 },
+    Launch {
+        at: Voter,
+        life: u64,
+        txn: u64,
+    },
     One(Voter, u64),
     Start(Voter),
+    Crash(Voter),
     Fault,
     Operator,
     Heal,
@@ -63,6 +77,12 @@ struct Mix {
     slow_apply: u64,
     /// Slow flushes, slow links, crashes that lose everything unsynced and restarts at once: ballots all the time.
     storm: bool,
+    /// Members at least.
+    count: u32,
+    /// A node crashes right after what it said has left it.
+    sudden: u64,
+    /// Failure detectors are wrong.
+    rumour: u64,
     /// How often somebody's writes at `ONE` are followed at once.
     follow: u64,
 }
@@ -106,12 +126,13 @@ impl Sim {
         let mut rng = Rng::new(seed);
         let count = *rng.pick(&[3, 3, 3, 3, 4, 5, 5, 7]).unwrap_or(&3);
         let mix = Mix::draw(&mut rng);
-        let count = if mix.storm { 3 } else { count };
+        let count = if mix.storm { mix.count } else { count.max(mix.count) };
         let settings = Settings {
-            silent_ms: 40,
-            recover_ms: if mix.storm { 80 } else { 250 },
+            // In storms others lose patience before the coordinator does: ballots against ballots.
+            silent_ms: if mix.storm { 90 } else { 40 },
+            recover_ms: if mix.storm { 25 } else { 250 },
             gossip_ms: 60,
-            floor_ms: 150,
+            floor_ms: *rng.pick(&[10, 150]).unwrap_or(&150),
             drift_ms: 150,
             block: rng.between(1, 6),
             seed,
@@ -234,6 +255,8 @@ impl Sim {
                 let ahead = self.rng.permille(300);
                 self.start(voter, ahead);
             }
+            Event::Crash(voter) if !self.healed => self.crash_and_restart(voter),
+            Event::Crash(_) => {}
             Event::Fault => self.fault(),
             Event::Operator => self.operate(),
             Event::Heal => self.heal(),
@@ -297,6 +320,16 @@ impl Sim {
 
     fn post(&mut self, from: Voter, to: Voter, frame: Frame) {
         self.say(|| format!("{from} -> {to} {:?}", frame.messages));
+        let says = |m: &Message| {
+            matches!(
+                m,
+                Message::Vote { .. } | Message::Promise { .. } | Message::Accepted { .. } | Message::Recover { .. }
+            )
+        };
+        if !self.healed && frame.messages.iter().any(says) && self.rng.permille(self.mix.sudden) {
+            let after = self.rng.between(0, 30);
+            self.at(after, Event::Crash(from));
+        }
         let frame = if self.rng.permille(30) { again(&frame) } else { frame };
         if !self.healed && self.rng.permille(self.mix.double) {
             self.travel(from, to, Event::Frame(to, frame.clone()));
@@ -332,7 +365,7 @@ impl Sim {
         let life = host.life;
         self.say(|| format!("{voter} starts (life {life})"));
         self.carry(voter, out);
-        let soon = self.rng.between(1, 300);
+        let soon = self.rng.between(1, 600);
         self.at(soon, Event::Apply(voter, life));
         self.at(1, Event::Tick(voter, life));
         let first = self.rng.below(60);
@@ -344,10 +377,11 @@ impl Sim {
         let Some(host) = self.hosts.get_mut(&voter).filter(|h| h.node.is_some()) else {
             return;
         };
-        let kept = match self.rng.below(if self.mix.storm { 1 } else { 3 }) {
-            0 => 0,
-            1 => usize::MAX,
-            _ => self.rng.below(host.disk.unsynced() as u64 + 1) as usize,
+        let unsynced = host.disk.unsynced();
+        let kept = match self.rng.below(if self.mix.storm { 2 } else { 4 }) {
+            0 => [0, 0],
+            1 => unsynced.map(|n| self.rng.below(n as u64 + 1) as usize),
+            _ => unsynced,
         };
         host.crash(kept);
         self.say(|| format!("{voter} crashes"));
@@ -358,6 +392,20 @@ impl Sim {
             return;
         }
         self.with(of, |host, out| host.step(Input::Tick, out));
+        if !self.healed && self.rng.permille(self.mix.rumour) {
+            let voters: Vec<Voter> = self.hosts.keys().copied().filter(|v| *v != of).collect();
+            let silent = self.rng.permille(500);
+            if let Some(voter) = self.rng.pick(&voters).copied() {
+                self.with(of, |host, out| host.step(Input::Silent { voter, silent }, out));
+            }
+        }
+        if self.healed {
+            let voters: Vec<Voter> = self.hosts.keys().copied().collect();
+            for voter in voters {
+                let silent = self.hosts[&voter].node.is_none();
+                self.with(of, |host, out| host.step(Input::Silent { voter, silent }, out));
+            }
+        }
         let flush = self.rng.permille(100);
         let copy = self.rng.permille(30);
         let forget = self.rng.permille(300);
@@ -405,7 +453,7 @@ impl Sim {
         let Some(host) = self.hosts.get(&at) else { return };
         let made = load::make(host, id, self.now_ms, &mut self.rng);
         self.keep(at, life, made);
-        let next = self.rng.between(5, 90);
+        let next = self.rng.between(5, if self.mix.storm { 35 } else { 90 });
         self.at(next, Event::Client(at, life));
     }
 
@@ -482,6 +530,13 @@ impl Sim {
         self.history.txns[ticket as usize].ended = match answer {
             Answer::Committed(_) => {
                 self.committed += 1;
+                if !self.healed && self.rng.permille(self.mix.sudden * 5) {
+                    let voters: Vec<Voter> = self.hosts.keys().copied().collect();
+                    for voter in voters {
+                        let after = self.rng.below(3);
+                        self.at(after, Event::Crash(voter));
+                    }
+                }
                 Ended::Ok
             }
             Answer::Refused(_) => Ended::Refused,
@@ -532,7 +587,11 @@ impl Sim {
 
     fn crash_and_restart(&mut self, voter: Voter) {
         self.crash(voter);
-        let down = if self.mix.storm { self.rng.between(1, 150) } else { self.rng.between(1, 700) };
+        let down = if self.mix.storm {
+            self.rng.between(1, 150)
+        } else {
+            self.rng.between(1, 700)
+        };
         self.at(down, Event::Start(voter));
     }
 
@@ -644,7 +703,11 @@ impl Sim {
     // ---- operator ------------------------------------------------------------------------------------------------------------
 
     fn operate(&mut self) {
-        let next = self.rng.between(30, 150);
+        let next = if self.mix.storm {
+            self.rng.between(5, 40)
+        } else {
+            self.rng.between(30, 150)
+        };
         self.at(next, Event::Operator);
         let members = self.members();
         self.newest = members.clone();
@@ -805,7 +868,8 @@ impl Sim {
         let members = self.members();
         for id in &self.sure {
             if self.history.txns[*id as usize].ended != Ended::Ok {
-                self.wrong.push(format!("{id} does not go through although nothing is wrong any more"));
+                self.wrong
+                    .push(format!("{id} does not go through although nothing is wrong any more"));
             }
         }
         for voter in members.voters() {
@@ -880,6 +944,9 @@ impl Mix {
             slow_apply: some(500, 200),
             fault_ms: 30 + some(1000, 300),
             storm: false,
+            count: 3,
+            sudden: 0,
+            rumour: some(300, 30),
             follow: [50, 700][rng.below(2) as usize],
         }
         .special(rng)
@@ -894,17 +961,24 @@ impl Mix {
                 crash: 10,
                 cut: 4,
                 pause: 3,
-                blackout: rng.below(4),
+                blackout: rng.below(5),
                 disk: 0,
                 member: rng.below(3),
+                rumour: rng.below(60),
+                count: 3,
+                sudden: rng.below(8),
                 fault_ms: rng.between(15, 60),
                 ..self
             },
             1 => Mix {
-                disk: 6,
-                member: 6,
+                disk: 5,
+                member: 8,
                 crash: 4,
                 cut: 4,
+                pause: 4,
+                count: 3 + rng.below(3) as u32,
+                storm: rng.permille(500),
+                rumour: rng.below(60),
                 fault_ms: rng.between(30, 120),
                 ..self
             },

@@ -38,7 +38,8 @@ pub struct Image {
 pub struct Disk {
     pub written: Image,
     pub synced: Image,
-    unsynced: VecDeque<Op>,
+    /// Pending records and log entries wait apart: of what was not flushed, a crash may leave either without the other.
+    unsynced: [VecDeque<Op>; 2],
     /// Older copies of what was durable, for those who restore one.
     pub copies: Vec<Image>,
 }
@@ -86,17 +87,18 @@ impl Image {
 impl Disk {
     pub fn write(&mut self, op: Op) {
         self.written.apply(&op);
-        self.unsynced.push_back(op);
+        let kind = usize::from(matches!(op, Op::Append(_) | Op::Drop(..)));
+        self.unsynced[kind].push_back(op);
     }
 
-    pub fn unsynced(&self) -> usize {
-        self.unsynced.len()
+    pub fn unsynced(&self) -> [usize; 2] {
+        [self.unsynced[0].len(), self.unsynced[1].len()]
     }
 
-    /// The first `count` operations become durable.
-    pub fn flush(&mut self, count: usize) {
-        for _ in 0..count {
-            if let Some(op) = self.unsynced.pop_front() {
+    /// The first operations of each kind become durable.
+    pub fn flush(&mut self, counts: [usize; 2]) {
+        for (queue, count) in self.unsynced.iter_mut().zip(counts) {
+            for op in queue.drain(..count.min(queue.len())) {
                 self.synced.apply(&op);
             }
         }
@@ -104,10 +106,12 @@ impl Disk {
         self.written.flush = self.synced.flush;
     }
 
-    /// Power is lost: of what was not flushed, the first `kept` operations happen to be there.
-    pub fn crash(&mut self, kept: usize) {
-        for op in self.unsynced.drain(..).take(kept) {
-            self.synced.apply(&op);
+    /// Power is lost: of what was not flushed, the first operations of each kind happen to be there.
+    pub fn crash(&mut self, kept: [usize; 2]) {
+        for (queue, kept) in self.unsynced.iter_mut().zip(kept) {
+            for op in queue.drain(..).take(kept) {
+                self.synced.apply(&op);
+            }
         }
         self.written = self.synced.clone();
     }
@@ -119,7 +123,7 @@ impl Disk {
     }
 
     pub fn restore(&mut self, image: Image) {
-        self.unsynced.clear();
+        self.unsynced.iter_mut().for_each(VecDeque::clear);
         self.synced = image.clone();
         self.written = image;
         self.copies.clear();

@@ -86,7 +86,7 @@ pub enum Out {
     Entries(Voter, Vec<Arc<Entry>>),
     Want { of: Voter, have: VersionVector },
     Answer(Ticket, Answer),
-    Flush { ops: usize, upto: WriteNo },
+    Flush { ops: [usize; 2], upto: WriteNo },
     Apply,
 }
 
@@ -275,7 +275,7 @@ impl Host {
         }
     }
 
-    pub fn crash(&mut self, kept: usize) {
+    pub fn crash(&mut self, kept: [usize; 2]) {
         self.life += 1;
         self.node = None;
         self.waiting.clear();
@@ -395,7 +395,7 @@ impl Host {
     }
 
     pub fn want_flush(&mut self, out: &mut Vec<Out>) {
-        if self.wants_flush && !self.flushing && self.disk.unsynced() > 0 {
+        if self.wants_flush && !self.flushing && self.disk.unsynced() != [0, 0] {
             self.flushing = true;
             self.wants_flush = false;
             out.push(Out::Flush {
@@ -405,7 +405,7 @@ impl Host {
         }
     }
 
-    pub fn flush_done(&mut self, ops: usize, upto: WriteNo, out: &mut Vec<Out>) {
+    pub fn flush_done(&mut self, ops: [usize; 2], upto: WriteNo, out: &mut Vec<Out>) {
         self.flushing = false;
         self.disk.flush(ops);
         self.flushed = upto;
@@ -490,7 +490,10 @@ impl Host {
                     let stable = self.node.as_ref().map_or(Stamp::default(), |n| n.stable());
                     let counts = entry.txn.is_some() && !self.ever.contains(place);
                     if counts && entry.stamp <= stable {
-                        self.surprise = Some(format!("node {} shows {place:?} at {:?} below the stable stamp {stable:?}", self.seat.voter, entry.stamp));
+                        self.surprise = Some(format!(
+                            "node {} shows {place:?} at {:?} below the stable stamp {stable:?}",
+                            self.seat.voter, entry.stamp
+                        ));
                     }
                     self.ever.advance(place.origin, place.seq);
                     self.tables.show(&entry, specs);

@@ -124,7 +124,7 @@ fn maker<'a>(host: &'a Host, id: u64, now_ms: u64) -> Maker<'a> {
 /// What a client of this node does next.
 pub fn make(host: &Host, id: u64, now_ms: u64, rng: &mut Rng) -> Made {
     let mut m = maker(host, id, now_ms);
-    match rng.below(10) {
+    match rng.below(13) {
         0..=2 => transfer(&mut m, rng),
         3 => {
             let counter = key(2, rng.below(COUNTERS));
@@ -134,7 +134,14 @@ pub fn make(host: &Host, id: u64, now_ms: u64, rng: &mut Rng) -> Made {
         4 => m.write(key(3, id), Some(1)),
         5 => take_value(&mut m, rng),
         6 | 7 => family(&mut m, rng),
-        8 => copy(&mut m, rng),
+        8..=10 => copy(&mut m, rng),
+        // Everybody wants the same new name.
+        11 => {
+            let name = key(9, now_ms / 150);
+            if m.read(name).is_none() {
+                m.write(name, Some(id as i64));
+            }
+        }
         _ => {
             for id in 0..ACCOUNTS {
                 m.read(account(id));
@@ -220,7 +227,13 @@ fn copy(m: &mut Maker, rng: &mut Rng) {
         .range(written_at_one(0)..written_at_one(1 << 31))
         .map(|(key, _)| *key)
         .collect();
-    let Some(original) = rng.pick(&originals).copied() else { return };
+    let own = written_at_one(u64::from(m.host.seat.one));
+    let picked = if originals.contains(&own) && rng.permille(600) {
+        Some(own)
+    } else {
+        rng.pick(&originals).copied()
+    };
+    let Some(original) = picked else { return };
     let value = m.value(original);
     let copy = copied(original & 0xffff_ffff, u64::from(m.host.seat.member));
     m.write(copy, value);

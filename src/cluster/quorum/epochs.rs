@@ -166,7 +166,7 @@ impl Node {
                 seq: u64::MAX,
             };
             let open = self.holds.range(range).any(|(_, hold)| hold.decided.is_none());
-            if open && !self.plant(Plant::FenceUnresolved) {
+            if open {
                 return None;
             }
         }
@@ -294,7 +294,7 @@ impl Node {
                 self.contest(*place, *epoch, cx);
             }
         }
-        let unapplied = earlier.iter().any(|(place, ..)| !self.applied.contains(*place));
+        let unapplied = earlier.iter().any(|(place, ..)| !self.applied.contains(*place)) && !self.plant(Plant::NoResolve);
         if !unapplied && (made.seq == 0 || self.applied.contains(made)) {
             self.word = now;
         }

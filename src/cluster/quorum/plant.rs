@@ -69,8 +69,6 @@ pub enum Plant {
     NoResolve,
     /// 17: changes epochs without words.
     NoWords,
-    /// 18: votes for a fence while it holds open places behind it.
-    FenceUnresolved,
     /// 18: votes for a fence below what it holds.
     FenceTooLow,
     /// 18: takes entries beyond a fence.
@@ -111,7 +109,6 @@ impl Plant {
         Plant::StableUncovered,
         Plant::NoResolve,
         Plant::NoWords,
-        Plant::FenceUnresolved,
         Plant::FenceTooLow,
         Plant::FenceIgnored,
     ];
