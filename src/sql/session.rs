@@ -346,7 +346,7 @@ impl Session {
     }
     /// How many members must have a write before it is answered (`starling_write_consistency`).
     pub fn level(&self) -> crate::txn::Level {
-        crate::txn::Level::One
+        self.settings().level
     }
     /// Charset of results on the wire (`character_set_results`; `None`: no conversion), as a charset name.
     pub fn results_charset(&self) -> Option<&str> {

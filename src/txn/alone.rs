@@ -22,7 +22,7 @@ const ATTEMPTS: usize = 32;
 pub async fn run<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: Work<T, E>) -> Result<T, Failed<E>> {
     let work: Shared<T, E> = Arc::new(Mutex::new(work));
     match home.shared.decider.get() {
-        Some(decider) if call.level != Level::One => decided(home, call, &work, &**decider).await,
+        Some(decider) if decider.is_needed(call.level) => decided(home, call, &work, &**decider).await,
         _ => kept(home, call, &work).await,
     }
 }

@@ -38,7 +38,7 @@ pub async fn commit(shared: &Shared, finished: Finished) -> Result<Committed, Fa
         return Ok(Committed::default());
     }
     let outcome = match shared.decider.get() {
-        Some(decider) if finished.level != Level::One => {
+        Some(decider) if decider.is_needed(finished.level) => {
             let body = finished
                 .overlay
                 .changes()

@@ -51,5 +51,7 @@ pub type Deciding<'a> = Pin<Box<dyn Future<Output = Result<Decided, Refused>> + 
 
 /// Whoever decides; resolves once the outcome is visible here.
 pub trait Decider: Send + Sync {
+    /// Is there anything to decide at this level now?
+    fn is_needed(&self, level: Level) -> bool;
     fn decide(&self, proposal: Proposal) -> Deciding<'_>;
 }

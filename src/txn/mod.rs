@@ -14,7 +14,8 @@ pub mod commit;
 pub mod decide;
 pub mod failed;
 pub mod locks;
-pub mod shared;
+pub mod quorum;
+mod shared;
 pub mod statement;
 pub mod tables;
 

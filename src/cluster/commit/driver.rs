@@ -114,6 +114,8 @@ impl Cluster {
             one: me.one,
             began: Instant::now(),
             wound: self.commit.wound.lock().clone(),
+            me: me.voter,
+            guards: BTreeMap::new(),
         };
         let mut effects = Vec::new();
         let settings = Settings {
@@ -231,6 +233,7 @@ impl Driver {
         let applied = self.world.engine.applied();
         if !Arc::ptr_eq(&applied, &self.applied) {
             self.step(Input::Applied(VersionVector::clone(&applied)));
+            self.world.let_go(&applied);
             self.applied = applied;
         }
     }

@@ -26,7 +26,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
-use starling_apply::claim::{Claim, ClaimKey};
+use starling_apply::claim::{Claim, ClaimKey, Mode};
 use starling_log::{Body, Stamp, VersionVector};
 use tokio::sync::oneshot;
 
@@ -79,8 +79,11 @@ pub struct Decided {
 /// `Err` of the receiver: nobody knows yet. The outcome shows in `starling.transactions`.
 pub type Verdict = Result<Decided, Refused>;
 
-/// Local holders of these keys give way to a prepared transaction; `Err`: an older one holds the key and its home lock.
-pub type Wound = Arc<dyn Fn(&[(ClaimKey, quorum::Mode)], Stamp) -> Result<(), ClaimKey> + Send + Sync>;
+/// Holds locks for a transaction of another node until it is dropped.
+pub type Guard = Box<dyn std::any::Any + Send>;
+/// Local holders of these keys give way to a transaction (of that age) that is prepared here for another node. `None`: one of them
+/// commits already.
+pub type Wound = Arc<dyn Fn(&[(ClaimKey, Mode)], Stamp) -> Option<Guard> + Send + Sync>;
 
 enum Work {
     Propose(Box<quorum::Proposal>, oneshot::Sender<Verdict>),
@@ -234,7 +237,6 @@ impl Commit {
 
 /// A claim as the deciding code sees it. A row that is only read may be the parent of a foreign key: such a claim leaves its mark.
 fn claim(claim: &Claim) -> quorum::Claim {
-    use starling_apply::claim::Mode;
     let mode = match (claim.mode, &claim.key) {
         (Mode::IntentShared, _) => quorum::Mode::IntentShared,
         (Mode::IntentExclusive, _) => quorum::Mode::IntentExclusive,

@@ -3,16 +3,17 @@
 //! Promises: versions are those of the tables at this moment (what is decided and not applied yet, the deciding code remembers by
 //! itself); a key whose version cannot be read gets one that nothing is based on, so the vote is no. Must not know: messages.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use starling_apply::Engine;
 use starling_apply::claim::ClaimKey;
-use starling_log::{Body, Hlc, Log, Origin, Place, Stamp};
+use starling_log::{Body, Hlc, Log, Origin, Place, Stamp, VersionVector};
 
-use super::Wound;
+use super::{Guard, Wound};
 use crate::cluster::quorum::message::Prepare;
-use crate::cluster::quorum::{Claim, Mode, Outcome, Version, World};
+use crate::cluster::quorum::{Claim, Mode, Outcome, Version, Voter, World};
 
 pub(super) struct NodeWorld {
     pub log: Arc<Log>,
@@ -21,6 +22,10 @@ pub(super) struct NodeWorld {
     pub one: Origin,
     pub began: Instant,
     pub wound: Option<Wound>,
+    /// This node's quorum sequence.
+    pub me: Voter,
+    /// Locks held here for transactions of other nodes.
+    pub guards: BTreeMap<Place, Guard>,
 }
 
 /// No transaction is based on it.
@@ -99,13 +104,27 @@ impl World for NodeWorld {
     }
 
     fn wound(&mut self, prepare: &Prepare) -> Result<(), u128> {
+        // One's own transactions hold their locks themselves.
+        if prepare.place.origin == self.me {
+            return Ok(());
+        }
         let Some(wound) = &self.wound else { return Ok(()) };
-        let keys: Vec<(ClaimKey, Mode)> = prepare
+        let keys: Vec<_> = prepare
             .claims
             .iter()
-            .filter_map(|c| Some((ClaimKey::decode(&c.at)?, c.mode)))
+            .filter_map(|c| Some((ClaimKey::decode(&c.at)?, mode(c.mode))))
             .collect();
-        wound(&keys, prepare.age).map_err(|key| key.hash128())
+        if let Some(guard) = wound(&keys, prepare.age) {
+            self.guards.insert(prepare.place, guard);
+        }
+        Ok(())
+    }
+}
+
+impl NodeWorld {
+    /// Locks of what is applied (or void) by now are given back.
+    pub fn let_go(&mut self, applied: &VersionVector) {
+        self.guards.retain(|place, _| !applied.contains(*place));
     }
 }
 

@@ -298,7 +298,6 @@ pub fn check_rule(def: &Def, value: &VarValue) -> Result<()> {
         return refused();
     }
     match def.name {
-        "starling_write_consistency" if value.as_str() != "ONE" => refused(),
         "starling_read_wait" if value.as_str() != "NONE" => refused(),
         "character_set_client" => check_client_charset(value.as_str()),
         _ => Ok(()),

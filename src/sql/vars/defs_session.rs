@@ -154,6 +154,6 @@ pub const DEFS: &[Def] = &[
     v("binlog_rows_query_log_events", Both, Bool, Free, "OFF"),
     v("binlog_row_value_options", Both, Text, Free, ""),
     v("binlog_direct_non_transactional_updates", Both, Bool, Free, "OFF"),
-    v("starling_write_consistency", Both, Enum(&["ONE", "QUORUM", "ALL"]), Honoured, "ONE"),
+    v("starling_write_consistency", Both, Enum(&["ONE", "QUORUM", "ALL"]), Honoured, "QUORUM"),
     v("starling_read_wait", Both, Enum(&["NONE", "STABLE"]), Honoured, "NONE"),
 ];

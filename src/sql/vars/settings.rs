@@ -25,6 +25,8 @@ pub struct Settings {
     /// `lock_wait_timeout`: for definitions (metadata locks), and LOCK TABLES.
     pub definition_wait_ms: u64,
     pub snapshot_isolation: bool,
+    /// `starling_write_consistency`
+    pub level: crate::txn::Level,
     /// 0: no limit.
     pub max_execution_ms: u64,
     pub sql_select_limit: u64,
@@ -72,6 +74,11 @@ impl Settings {
             lock_wait_ms: number("innodb_lock_wait_timeout").saturating_mul(1000),
             definition_wait_ms: number("lock_wait_timeout").saturating_mul(1000),
             snapshot_isolation: on("innodb_snapshot_isolation"),
+            level: match text("starling_write_consistency").as_deref() {
+                Some("ONE") => crate::txn::Level::One,
+                Some("ALL") => crate::txn::Level::All,
+                _ => crate::txn::Level::Quorum,
+            },
             max_execution_ms: number("max_execution_time"),
             sql_select_limit: number("sql_select_limit"),
             group_concat_max_len: number("group_concat_max_len"),
