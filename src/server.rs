@@ -25,6 +25,7 @@ use crate::http::{self, Inner, Progress};
 use crate::sql::Server;
 use crate::sql::session::provider::Hooks;
 use crate::sql::vars::{self, Facts, SessionVars, VarValue};
+use crate::txn::quorum::ClusterDecider;
 
 /// How long open HTTP answers are waited for at shutdown.
 const HTTP_DRAIN: Duration = Duration::from_secs(5);
@@ -326,6 +327,11 @@ fn sql_server(config: &Config, engine: &Arc<Engine>, cluster: &Arc<Cluster>, mys
         ..Facts::default()
     };
     let server = Server::new(engine.clone(), cluster.clone(), &facts);
+    let transactions = &server.transactions;
+    let decider = ClusterDecider::new(cluster.clone(), engine.clone(), transactions.locks.clone());
+    if transactions.decider.set(decider).is_err() {
+        return Err(failed("two deciders"));
+    }
     let mut globals = SessionVars::new(server.globals.clone());
     for (name, value) in &config.variables {
         let typed = match (value.parse::<u64>(), value.parse::<i64>()) {

@@ -16,6 +16,8 @@ use starling_log::{ChangeRef, Changes, Op, RowRef, TableRef, ValueRef};
 use crate::catalog::{Catalog, Table};
 use crate::lane::Counts;
 
+/// One more than what is claimed row by row (then it is the table).
+const TOUCHED_MAX: u32 = 50_001;
 /// SQLite's column number for the rowid of a table without a primary key.
 const ROWID: i32 = -1;
 
@@ -25,6 +27,7 @@ pub struct Position {
     bytes: usize,
     count: u32,
     tables: usize,
+    touched: (usize, u32, usize),
     pub counts: Counts,
 }
 
@@ -69,6 +72,9 @@ struct State {
     headers: Vec<Header>,
     last: usize,
     changes: Changes,
+    /// Keys of rows that an UPDATE set to what they were: nothing to log, but whoever did it counts on them. At most
+    /// [`TOUCHED_MAX`].
+    touched: Changes,
     counts: Counts,
     fault: Option<String>,
     scratch: Scratch,
@@ -93,6 +99,7 @@ impl Capture {
             headers: Vec::new(),
             last: 0,
             changes: Changes::default(),
+            touched: Changes::default(),
             counts: Counts::default(),
             fault: None,
             scratch: Scratch::default(),
@@ -146,6 +153,7 @@ impl Capture {
             bytes: state.changes.bytes.len(),
             count: state.changes.count,
             tables: state.changes.tables.len(),
+            touched: (state.touched.bytes.len(), state.touched.count, state.touched.tables.len()),
             counts: state.counts,
         }
     }
@@ -156,6 +164,9 @@ impl Capture {
         state.changes.bytes.truncate(position.bytes);
         state.changes.count = position.count;
         state.changes.tables.truncate(position.tables);
+        state.touched.bytes.truncate(position.touched.0);
+        state.touched.count = position.touched.1;
+        state.touched.tables.truncate(position.touched.2);
         state.counts = position.counts;
         state.fault = None;
         for header in &mut state.headers {
@@ -180,6 +191,13 @@ impl Capture {
     pub fn give_back(&mut self, changes: Changes) {
         self.state_mut().changes = changes;
     }
+    /// Rows that were updated to what they were, by their keys, as if they were deleted; to be given back, too.
+    pub fn lend_touched(&mut self) -> Changes {
+        std::mem::take(&mut self.state_mut().touched)
+    }
+    pub fn give_back_touched(&mut self, touched: Changes) {
+        self.state_mut().touched = touched;
+    }
 
     pub fn bytes(&self) -> usize {
         self.state().changes.bytes.len()
@@ -201,6 +219,7 @@ impl Drop for Capture {
 impl State {
     fn reset(&mut self) {
         self.changes = Changes::default();
+        self.touched = Changes::default();
         self.counts = Counts::default();
         self.fault = None;
         for header in &mut self.headers {
@@ -406,6 +425,7 @@ impl State {
             ffi::SQLITE_UPDATE => {
                 self.counts.matched += direct;
                 if !scratch.update(event, sources, &table.key)? {
+                    scratch.touch(&mut self.touched, table);
                     return Ok(());
                 }
                 self.counts.updated += direct;
@@ -437,6 +457,26 @@ impl State {
 }
 
 impl Scratch {
+    /// Remembers the key that `update` read.
+    fn touch(&self, touched: &mut Changes, table: &TableRef) {
+        if touched.count >= TOUCHED_MAX {
+            return;
+        }
+        let known = touched.tables.iter().position(|t| t.table == table.table);
+        let table = known.unwrap_or_else(|| {
+            touched.tables.push(table.clone());
+            touched.tables.len() - 1
+        });
+        touched.push(ChangeRef {
+            op: Op::Delete,
+            table,
+            key: RowRef(&self.key),
+            before: None,
+            after: None,
+            changed: None,
+        });
+    }
+
     /// Reads both images of an update; false if they are equal.
     fn update(&mut self, event: &Event, sources: &[i32], key: &[u16]) -> Result<bool, String> {
         self.before.clear();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use starling_apply::engine::WriteError;
 
-use super::decide::{Decider, Level, Proposal, Refused};
+use super::decide::{Decider, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::core::Age;
 use super::locks::{Denied, Kind, Party, Seat};

@@ -23,19 +23,26 @@ impl Claims {
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
-    pub fn add(&mut self, claims: Vec<Claim>) {
+    /// `false`: somebody changed a row between two statements that claim it; the transaction is based on both versions.
+    pub fn add(&mut self, claims: Vec<Claim>) -> bool {
+        let mut agree = true;
         for claim in claims {
             let table = single(&claim.key);
             if table.is_some_and(|t| self.whole.contains(&t)) {
                 continue;
             }
-            if let Entry::Vacant(slot) = self.all.entry((claim.key, claim.mode)) {
-                slot.insert(claim.base);
-                if let Some(table) = table {
-                    *self.counts.entry(table).or_insert(0) += 1;
+            let is_row = matches!(claim.key, ClaimKey::Row { .. });
+            match self.all.entry((claim.key, claim.mode)) {
+                Entry::Vacant(slot) => {
+                    slot.insert(claim.base);
+                    if let Some(table) = table {
+                        *self.counts.entry(table).or_insert(0) += 1;
+                    }
                 }
+                Entry::Occupied(slot) => agree &= !is_row || claim.mode != Mode::Exclusive || *slot.get() == claim.base,
             }
         }
+        agree
     }
     /// A table of which it claims too many rows.
     pub fn too_many(&self) -> Option<u64> {

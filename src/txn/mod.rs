@@ -284,8 +284,9 @@ impl Transaction {
                     if open.is_stale(call.db, &done.asked, &done.changed)? {
                         return Err(Failed::Stale);
                     }
-                    open.claims.add(done.asked);
-                    open.claims.add(done.changed);
+                    if !(open.claims.add(done.asked) & open.claims.add(done.changed)) {
+                        return Err(Failed::Stale);
+                    }
                     party.note_rows(open.overlay.rows());
                     if let Some(table) = open.claims.too_many() {
                         open.claim_whole(home, call, table, &party).await?;

@@ -59,10 +59,8 @@ struct Finder<'a> {
 
 impl Bench {
     pub fn claims(&mut self, conn: &Connection, catalog: &Catalog) -> Result<Vec<Claim>, FoldError> {
-        let changes = self.capture.lend();
-        let found = find(&mut self.shapes, conn, &changes);
-        self.capture.give_back(changes);
-        self.resolve(conn, catalog, found?)
+        let found = self.find(conn)?;
+        self.resolve(conn, catalog, found)
     }
 
     pub fn claim_rows(
@@ -96,10 +94,18 @@ impl Bench {
 
     /// The same without the versions, which cost lookups.
     pub fn claim_keys(&mut self, conn: &Connection) -> Result<Vec<(ClaimKey, Mode)>, FoldError> {
-        let changes = self.capture.lend();
-        let found = find(&mut self.shapes, conn, &changes);
+        self.find(conn).map(|set| set.list)
+    }
+
+    fn find(&mut self, conn: &Connection) -> Result<Set, FoldError> {
+        let (changes, touched) = (self.capture.lend(), self.capture.lend_touched());
+        let found = find(&mut self.shapes, conn, &changes).and_then(|mut set| {
+            touch(&mut self.shapes, &mut set, &touched)?;
+            Ok(set)
+        });
         self.capture.give_back(changes);
-        found.map(|set| set.list)
+        self.capture.give_back_touched(touched);
+        found
     }
 
     /// Looks the versions up.
@@ -206,6 +212,26 @@ fn find(shapes: &mut Shapes, conn: &Connection, changes: &Changes) -> Result<Set
         finder.change(&tables[change.table], &change)?;
     }
     Ok(finder.set)
+}
+
+/// Rows that were set to what they were: nobody else may have changed them all the same.
+fn touch(shapes: &mut Shapes, set: &mut Set, touched: &Changes) -> Result<(), FoldError> {
+    let tables: Vec<_> = touched.tables.iter().map(|t| known(shapes, t.table)).collect::<Result<_, _>>()?;
+    for shape in &tables {
+        stand_in(set, shape, Mode::IntentExclusive);
+    }
+    let many = touched.count as usize > ROWS_BEFORE_TABLE;
+    for change in touched.iter() {
+        let shape = &tables[change.table];
+        let table = shape.table.id;
+        if many {
+            set.add(ClaimKey::Table { table }, Mode::Exclusive);
+        } else {
+            let key = shape.packed_key(change.key);
+            set.add(ClaimKey::Row { table, key }, Mode::Exclusive);
+        }
+    }
+    Ok(())
 }
 
 impl Finder<'_> {

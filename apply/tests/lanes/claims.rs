@@ -99,7 +99,7 @@ fn of_each_statement() {
     check(&node, "INSERT INTO d.u(id,v) VALUES(9,'n')", "S:s! u9:x u:ix");
     check(&node, "INSERT INTO d.u(id,a) VALUES(9,5)", "S:s! u#7:x u#8:x u9:x u:ix");
     check(&node, "UPDATE d.u SET v = 'q' WHERE id = 1", "S:s! u1:x! u:ix");
-    check(&node, "UPDATE d.u SET v = v", "");
+    check(&node, "UPDATE d.u SET v = v", "S:s! u1:x! u2:x! u3:x! u:ix");
     check(&node, "UPDATE d.u SET a = 20 WHERE id = 3", "S:s! u#7:x u#8:x u3:x! u:ix");
     check(
         &node,

@@ -12,7 +12,6 @@ use crate::sql::stmt::write::WritePlan;
 use crate::sql::vars::{Facts, Globals};
 
 use crate::txn;
-use crate::txn::quorum::ClusterDecider;
 
 use super::registry::Registry;
 
@@ -82,12 +81,8 @@ impl Counters {
 
 impl Server {
     pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>, facts: &Facts) -> Arc<Server> {
-        let transactions = txn::Shared::new(Arc::clone(&engine));
-        let decider = ClusterDecider::new(Arc::clone(&cluster), Arc::clone(&engine), Arc::clone(&transactions.locks));
-        // A new one has none yet.
-        let _ = transactions.decider.set(decider);
         Arc::new(Server {
-            transactions,
+            transactions: txn::Shared::new(Arc::clone(&engine)),
             engine,
             cluster,
             globals: Arc::new(Globals::new(facts)),

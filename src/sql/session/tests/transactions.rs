@@ -54,6 +54,19 @@ async fn shop() -> (World, Client, Client) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_update_to_the_same_value_counts_on_its_row_too() {
+    let (_w, mut a, mut b) = shop().await;
+    for client in [&mut a, &mut b] {
+        client.run("begin").await;
+        assert_eq!(client.run("select v from t where id = 1").await, ["10"]);
+    }
+    a.run("update t set v = 11 where id = 1").await;
+    let b = b.waits("update t set v = 11 where id = 1").await;
+    a.run("commit").await;
+    assert_eq!(b.await.unwrap().1.unwrap_err().code, 1213, "both would have counted from 10 to 11");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn no_update_is_lost() {
     let (mut w, mut a, mut b) = shop().await;
     a.run("begin").await;
