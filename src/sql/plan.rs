@@ -97,6 +97,8 @@ pub struct SelectPlan {
     pub waits: bool,
     /// FOR UPDATE, FOR SHARE, or any read of a SERIALIZABLE transaction: what it locks.
     pub locking: Option<Locks>,
+    /// SQL_CALC_FOUND_ROWS: counts the rows as if there were no LIMIT (same arguments).
+    pub found: Option<String>,
 }
 
 /// What a SELECT locks, where it locks anything (in an open transaction).

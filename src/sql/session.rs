@@ -24,7 +24,7 @@ use super::ast::Literal;
 use super::bind::{Scope, VarTypes};
 use super::error::{Result, SqlError};
 use super::fingerprint::{self, RawLiteral};
-use super::func::context::{Level, Warning};
+use super::func::context::{Effects, Level, Warning};
 use super::lex::LexMode;
 use super::parse;
 use super::plan::{Key, Sight};
@@ -221,6 +221,24 @@ impl Session {
             collation: self.collation.clone(),
             catalog: self.server.engine.catalog().version,
             sight: Sight::default(),
+        }
+    }
+
+    /// What a statement's functions left: variables it assigned, LAST_INSERT_ID(e).
+    pub fn keep(&mut self, effects: Effects) {
+        for assigned in effects.variables {
+            let Ok(ty) = serde_json::from_str(&assigned.spec) else { continue };
+            let value = match assigned.value {
+                rusqlite::types::Value::Null => Value::Null,
+                rusqlite::types::Value::Integer(v) => Value::Int(v),
+                rusqlite::types::Value::Real(v) => Value::Real(v),
+                rusqlite::types::Value::Text(v) => Value::Text(v.into_bytes()),
+                rusqlite::types::Value::Blob(v) => Value::Blob(v),
+            };
+            self.user_vars.insert(assigned.name, (value, Ty::of(ty, true)));
+        }
+        if let Some(id) = effects.last_insert_id {
+            self.last_insert_id = id;
         }
     }
 

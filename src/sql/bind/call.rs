@@ -15,7 +15,14 @@ use crate::sql::types::{Coercibility, Ty};
 use starling_apply::BaseType;
 
 /// Functions that wait: a statement with one is never run in place.
-const WAITING: &[&str] = &["sleep", "get_lock", "benchmark", "wait_for_executed_gtid_set", "release_lock"];
+const WAITING: &[&str] = &[
+    "sleep",
+    "get_lock",
+    "benchmark",
+    "wait_for_executed_gtid_set",
+    "release_lock",
+    "last_insert_id",
+];
 
 impl Binder<'_> {
     pub(crate) fn call(&mut self, call: &Call) -> Result<Ex> {

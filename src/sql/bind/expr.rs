@@ -8,7 +8,6 @@ use super::value::{Code, Ex, boolean, literal_type, open_type};
 use crate::sql::ast::{BinaryOp, CastType, Expr, IntervalUnit, Literal, Query, UnaryOp};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::{self, convert};
-use crate::sql::plan::Arg;
 use crate::sql::types::{Coercibility, Ty};
 
 /// Deeper nesting ends with MySQL's 1436 rather than with the thread's stack.
@@ -42,8 +41,9 @@ impl Binder<'_> {
             Expr::Literal { value, slot } => Ok(self.literal(value, *slot)),
             Expr::Param(index) => Ok(self.param(*index)),
             Expr::Column { db, table, name, .. } => self.resolve(db.as_deref(), table.as_deref(), name),
-            Expr::UserVar(_) | Expr::SysVar { .. } => self.variable(expr),
-            Expr::Assign { .. } => Err(SqlError::unsupported("assignment to a user variable inside an expression")),
+            Expr::UserVar(name) => self.user_variable(name),
+            Expr::SysVar { scope, name } => self.system_variable(scope.as_deref(), name),
+            Expr::Assign { var, value } => self.assign_variable(var, value),
             Expr::Unary { op, expr } => self.unary(*op, expr),
             Expr::Binary { op, left, right } => self.binary(*op, left, right),
             Expr::Quantified {
@@ -133,36 +133,6 @@ impl Binder<'_> {
             code: Code::Param(index),
             col: None,
         }
-    }
-
-    fn variable(&mut self, expr: &Expr) -> Result<Ex> {
-        let (arg, ty) = match expr {
-            Expr::SysVar { scope, name } => {
-                let mut ty = self.scope.vars.system(scope.as_deref(), name)?;
-                ty.coercibility = ty.coercibility.max(Coercibility::SysConst);
-                (
-                    Arg::SysVar {
-                        scope: scope.clone(),
-                        name: name.clone(),
-                        ty: ty.clone(),
-                    },
-                    ty,
-                )
-            }
-            Expr::UserVar(name) => {
-                let ty = self.scope.vars.user(name);
-                (
-                    Arg::UserVar {
-                        name: name.clone(),
-                        ty: ty.clone(),
-                    },
-                    ty,
-                )
-            }
-            _ => return Err(SqlError::internal("not a variable")),
-        };
-        let sql = self.arg(arg);
-        Ok(Ex::sql(sql, ty))
     }
 
     fn is_null(&mut self, expr: &Expr, negated: bool) -> Result<Ex> {

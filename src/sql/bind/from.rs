@@ -199,8 +199,12 @@ impl Binder<'_> {
         let Some(alias) = alias else {
             return Err(SqlError::new(1248, "Every derived table must have its own alias"));
         };
-        let bound = self.subquery_text(query, Some(columns), Names::Matter)?;
+        let mut bound = self.subquery_text(query, Some(columns), Names::Matter)?;
         let qualifier = self.qualifier(alias);
+        if bound.sql.contains("starling_assign(") {
+            // Computed once for each row, used or not: neither merged nor thinned out.
+            bound.sql = format!("SELECT DISTINCT * FROM ({} LIMIT -1 OFFSET 0)", bound.sql);
+        }
         let sql = format!("({}) AS {qualifier}", bound.sql);
         let source = Source {
             alias: alias.to_string(),

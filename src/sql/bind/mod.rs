@@ -25,6 +25,7 @@ mod subquery;
 #[cfg(test)]
 mod tests;
 mod value;
+mod variable;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use starling_apply::{Catalog, Database, Table};
 
 use super::ast;
-use super::error::Result;
+use super::error::{Result, SqlError};
 use super::func::convert;
 use super::plan::{Lowered, SelectPlan};
 use super::types::Ty;
@@ -102,6 +103,14 @@ pub fn select(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins) -> Result<
 /// The same, by a transaction.
 pub fn select_as(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins, reads: Reads<'_>) -> Result<SelectPlan> {
     let mut binder = Binder::new(scope);
+    if assigning(scope.text) {
+        // What is assigned later on is read before: its types must be known.
+        let mut first = Binder::new(scope);
+        first.first = true;
+        first.query(query, Names::Matter)?;
+        binder.assigned = first.assigned;
+    }
+    binder.first = true;
     let locks = locking::wanted(query, reads.share);
     binder.lifts_limit = locks.iter().any(|l| l.wait == ast::LockWait::SkipLocked);
     // What locks is read on the lane, where the transaction's own changes are in place.
@@ -109,6 +118,15 @@ pub fn select_as(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins, reads: 
     let mut bound = binder.query(query, Names::Matter)?;
     let locking = binder.locking(&mut bound, locks, reads.share)?;
     let sql = binder.write(&bound, None, false);
+    let found = match query.limit {
+        Some(_) if counts_all(&query.body) => {
+            if locking.is_some() {
+                return Err(SqlError::unsupported("SQL_CALC_FOUND_ROWS in a locking read"));
+            }
+            sql.rfind(" LIMIT ").map(|at| format!("SELECT count(*) FROM ({})", &sql[..at]))
+        }
+        _ => None,
+    };
     let columns = binder.result_columns(&bound.columns).into();
     let short = bound.quick && !binder.waits;
     let waits = binder.waits;
@@ -119,7 +137,23 @@ pub fn select_as(scope: &Scope<'_>, query: &ast::Query, pins: &mut Pins, reads: 
         short,
         waits,
         locking,
+        found,
     })
+}
+
+/// May the text hold an assignment to a user variable?
+fn assigning(text: &[u8]) -> bool {
+    text.windows(2).any(|w| w == b":=")
+}
+
+/// SQL_CALC_FOUND_ROWS stands in the first block only.
+fn counts_all(body: &ast::SetExpr) -> bool {
+    match body {
+        ast::SetExpr::Select(select) => select.calc_found_rows,
+        ast::SetExpr::SetOp { left, .. } => counts_all(left),
+        ast::SetExpr::Query(query) => counts_all(&query.body),
+        ast::SetExpr::Values(_) | ast::SetExpr::Table(_) => false,
+    }
 }
 
 /// A query as the source of INSERT … SELECT or CREATE TABLE … SELECT: its SQL (to embed) and its column names and types.
@@ -167,6 +201,10 @@ pub struct Binder<'a> {
     lifted: Option<(usize, Option<usize>)>,
     /// FOR UPDATE and the like inside subqueries.
     inner_locks: Vec<ast::Locking>,
+    /// User variables that the statement assigns, with the types they get.
+    assigned: Vec<(String, Ty)>,
+    /// The next block may say SQL_CALC_FOUND_ROWS: it is the statement's first.
+    first: bool,
 }
 
 impl<'a> Binder<'a> {
@@ -195,6 +233,8 @@ impl<'a> Binder<'a> {
             lifts_limit: false,
             lifted: None,
             inner_locks: Vec::new(),
+            assigned: Vec::new(),
+            first: false,
         }
     }
 

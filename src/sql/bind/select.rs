@@ -7,6 +7,7 @@ use super::Binder;
 use super::query::{Names, OutColumn};
 use super::scope::{Aliases, Frame, same};
 use super::value::Ex;
+use super::variable::sorts_assigning;
 use crate::sql::ast::{Expr, Limit, Literal, OrderBy, Select, SelectItem, Span, TableName};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::plan::{Arg, How};
@@ -50,8 +51,8 @@ pub(crate) struct Items {
 
 impl Binder<'_> {
     pub(crate) fn select_block(&mut self, select: &Select, order: &[OrderBy], limit: Option<&Limit>, names: Names) -> Result<Block> {
-        if select.calc_found_rows {
-            return Err(SqlError::unsupported("SQL_CALC_FOUND_ROWS"));
+        if !std::mem::take(&mut self.first) && select.calc_found_rows {
+            return Err(SqlError::new(1234, "Incorrect usage/placement of 'SQL_CALC_FOUND_ROWS'"));
         }
         if select.rollup {
             return Err(SqlError::unsupported("WITH ROLLUP"));
@@ -112,7 +113,7 @@ impl Binder<'_> {
         let having = self.having(select)?;
         let aggregated = self.frames.last().is_some_and(|f| f.aggregated);
         let grouped = aggregated || !select.group_by.is_empty();
-        let order_text = self.block_order(order, &block)?;
+        let mut order_text = self.block_order(order, &block)?;
         if grouped && self.scope.mode.only_full_group_by {
             self.full_group_by(select, &block, &listed)?;
         }
@@ -137,8 +138,15 @@ impl Binder<'_> {
         if let Some(having) = having {
             rest.push_str(&format!(" HAVING {having}"));
         }
+        if !grouped && !block.distinct && sorts_assigning(&block.items, order) {
+            let terms = std::mem::take(&mut order_text);
+            match self.sorted_first(&mut block.items, &terms, &rest) {
+                Some(from) => rest = from,
+                None => order_text = terms,
+            }
+        }
         block.rest = rest;
-        block.tail = order_text;
+        block.tail = order_clause(&order_text);
         if let Some(limit) = limit {
             let text = if self.lifts_limit && self.depth == 1 {
                 self.lifted_limit(limit)?
@@ -306,19 +314,14 @@ impl Binder<'_> {
         Ok(Some(self.truth(&ex)))
     }
 
-    fn block_order(&mut self, order: &[OrderBy], block: &Block) -> Result<String> {
+    fn block_order(&mut self, order: &[OrderBy], block: &Block) -> Result<Vec<String>> {
         self.clause = "order clause";
         self.windows_allowed = true;
         self.aliases = Aliases::After;
         let terms = self.order_by_terms(order, &block.columns, &block.items);
         self.aliases = Aliases::No;
         self.windows_allowed = false;
-        let terms = terms?;
-        Ok(if terms.is_empty() {
-            String::new()
-        } else {
-            format!(" ORDER BY {}", terms.join(","))
-        })
+        terms
     }
 
     /// ORDER BY over a select list: positions, names of it, else expressions.
@@ -423,6 +426,13 @@ impl Binder<'_> {
         }
         false
     }
+}
+
+fn order_clause(terms: &[String]) -> String {
+    if terms.is_empty() {
+        return String::new();
+    }
+    format!(" ORDER BY {}", terms.join(","))
 }
 
 /// What a block saves of the block around it.

@@ -63,7 +63,31 @@ pub struct Warning {
 /// As `max_error_count`: what is kept of one statement's warnings; all are counted.
 pub const WARNINGS_MAX: usize = 1024;
 
+/// What a statement's functions leave in its session.
+#[derive(Clone, Debug, Default)]
+pub struct Effects {
+    /// `@x := e`, the last value of each.
+    pub variables: Vec<Assigned>,
+    /// LAST_INSERT_ID(e)
+    pub last_insert_id: Option<u64>,
+}
+
+/// A user variable that the running statement assigned.
+#[derive(Clone, Debug)]
+pub struct Assigned {
+    /// Lower case.
+    pub name: String,
+    /// The type of `value` (`convert::spec`).
+    pub spec: String,
+    pub value: rusqlite::types::Value,
+    /// The same in the form in which this statement reads the variable.
+    pub read: rusqlite::types::Value,
+}
+
 thread_local! {
+    /// Is there anything in `EFFECTS`?
+    static SPOKEN: Cell<bool> = const { Cell::new(false) };
+    static EFFECTS: RefCell<Effects> = const { RefCell::new(Effects { variables: Vec::new(), last_insert_id: None }) };
     static FRESH: Cell<bool> = const { Cell::new(true) };
     static CONTEXT: Cell<Context> = Cell::new(Context::default());
     static WARNINGS: RefCell<(Vec<Warning>, u64)> = const { RefCell::new((Vec::new(), 0)) };
@@ -81,6 +105,9 @@ impl Drop for Entered {
 #[must_use]
 pub fn enter(context: Context) -> Entered {
     FRESH.set(true);
+    if SPOKEN.get() {
+        take_effects();
+    }
     Entered(CONTEXT.replace(context))
 }
 
@@ -116,6 +143,28 @@ pub fn warn(level: Level, code: u16, message: impl Into<String>) {
 /// This thread's warnings since the last call, and how many there were in all.
 pub fn take_warnings() -> (Vec<Warning>, u64) {
     WARNINGS.take()
+}
+
+/// Notes what the session is to keep of this statement.
+pub fn leave(note: impl FnOnce(&mut Effects)) {
+    SPOKEN.set(true);
+    EFFECTS.with_borrow_mut(note);
+}
+
+/// What the running statement assigned to this variable so far.
+pub fn assigned(name: &str) -> Option<rusqlite::types::Value> {
+    if !SPOKEN.get() {
+        return None;
+    }
+    EFFECTS.with_borrow(|e| e.variables.iter().find(|v| v.name == name).map(|v| v.read.clone()))
+}
+
+/// What this thread's statement left for its session.
+pub fn take_effects() -> Effects {
+    if !SPOKEN.replace(false) {
+        return Effects::default();
+    }
+    EFFECTS.take()
 }
 
 /// A MySQL error on its way through SQLite's error text.

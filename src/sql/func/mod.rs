@@ -27,6 +27,7 @@ pub mod operator;
 pub mod pattern;
 pub mod rule;
 pub mod run;
+pub mod session;
 pub mod string;
 pub mod temporal;
 
@@ -265,6 +266,7 @@ static FAMILIES: &[&[Function]] = &[
     json::FUNCTIONS,
     hash::FUNCTIONS,
     misc::FUNCTIONS,
+    session::FUNCTIONS,
     aggregate::FUNCTIONS,
 ];
 
@@ -288,6 +290,7 @@ pub fn register(connection: &Connection) -> rusqlite::Result<()> {
         numeric::BODIES,
         hash::BODIES,
         misc::BODIES,
+        session::BODIES,
         convert::BODIES,
     ];
     let split = string::BODIES.iter().chain(temporal::BODIES).chain(json::BODIES);

@@ -1,3 +1,5 @@
+mod queries;
+
 use std::sync::Arc;
 
 use starling_apply::{ColumnType, Engine, EngineOptions};

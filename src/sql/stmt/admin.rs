@@ -23,7 +23,7 @@ pub async fn run(session: &mut Session, text: &[u8], parsed: &Parsed, inputs: &I
         return schema::run(session, text, statement, inputs, sink).await;
     }
     match statement {
-        Statement::Query(query) => select::run_into(session, text, parsed, query, inputs).await,
+        Statement::Query(query) => select::run_into(session, text, query, inputs).await,
         Statement::Begin { read_only, snapshot } => transaction::begin(session, *read_only, *snapshot).await,
         Statement::Commit { chain, release } => transaction::commit(session, *chain, *release).await,
         Statement::Rollback { chain, release } => transaction::rollback(session, *chain, *release).await,
@@ -57,7 +57,7 @@ async fn session_statement(
         },
         Statement::Do(list) => {
             for expr in list {
-                value_of(session, text, expr, inputs)?;
+                select::value_by_query(session, text, expr, inputs).await?;
             }
             Ok(Done::default())
         }

@@ -13,7 +13,7 @@ use starling_apply::lane::Try;
 use starling_log::{Row, Value, ValueRef};
 
 use crate::sql::error::{Result, SqlError};
-use crate::sql::func::context::{self, Warning};
+use crate::sql::func::context::{self, Effects, Warning};
 use crate::sql::meta;
 use crate::sql::plan::{LockedTable, Locks, SelectPlan};
 use crate::sql::result::{Done, Sink};
@@ -31,6 +31,7 @@ const ROWS_MAX: usize = 1_000_000;
 struct Copied {
     rows: Vec<Row>,
     warnings: (Vec<Warning>, u64),
+    effects: Effects,
 }
 
 pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
@@ -61,6 +62,7 @@ pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, i
         Ok(Copied {
             rows,
             warnings: context::take_warnings(),
+            effects: context::take_effects(),
         })
     });
     let call = Call {
@@ -72,6 +74,7 @@ pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, i
     };
     let copied = session.transaction.run(&call, work).await.map_err(from_failed)?;
     session.diagnostics.add(copied.warnings);
+    session.keep(copied.effects);
     let rows = send(plan, &copied.rows, sink)?;
     Ok(select::done(session, rows))
 }

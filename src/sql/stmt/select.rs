@@ -11,7 +11,7 @@ use rusqlite::types::ValueRef as SqliteRef;
 use smallvec::SmallVec;
 use starling_log::{Value, ValueRef};
 
-use crate::sql::ast::{Into, Parsed, Query, Statement};
+use crate::sql::ast::{Expr, Into, Parsed, Query, Select, SelectItem, SetExpr, Span, Statement};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::func::context;
 use crate::sql::meta;
@@ -80,10 +80,28 @@ pub fn read(session: &mut Session, plan: &SelectPlan, inputs: &Inputs<'_>, sink:
             })
         }
     };
+    let found = match (&counted, &plan.found) {
+        (Ok(_), Some(sql)) => tokio::task::block_in_place(|| count_all(connection, sql, &values)).map(Some),
+        _ => Ok(None),
+    };
     drop(source);
+    session.keep(context::take_effects());
     session.diagnostics.add(context::take_warnings());
     let rows = counted.map_err(|e| limit.explain(e))?;
-    Ok(done(session, rows))
+    let done = done(session, rows);
+    if let Some(found) = found? {
+        session.rows_found = found;
+    }
+    Ok(done)
+}
+
+/// The rows there are without LIMIT.
+fn count_all(connection: &Connection, sql: &str, values: &[Value]) -> Result<u64> {
+    let rows = collect(connection, sql, values, 1)?;
+    match rows.first().and_then(|row| row.as_ref().iter().next()) {
+        Some(ValueRef::Int(n)) => Ok(u64::try_from(n).unwrap_or(0)),
+        _ => Err(SqlError::internal("a count is no number")),
+    }
 }
 
 pub fn done(session: &mut Session, rows: u64) -> Done {
@@ -174,16 +192,13 @@ pub fn collect(connection: &Connection, sql: &str, values: &[Value], limit: u64)
     Ok(out)
 }
 
-/// SELECT … INTO @a, @b.
-pub async fn run_into(session: &mut Session, text: &[u8], parsed: &Parsed, query: &Query, inputs: &Inputs<'_>) -> Result<Done> {
-    let Some(Into::Vars(names)) = &query.into else {
-        return Err(SqlError::unsupported("SELECT ... INTO OUTFILE"));
-    };
-    let mut plain = query.clone();
-    plain.into = None;
+/// Runs a query that stands inside of another statement, as its transaction sees things.
+async fn gather(session: &mut Session, text: &[u8], query: Query, inputs: &Inputs<'_>) -> Result<(Vec<starling_log::Row>, Vec<Ty>)> {
     let parsed = Parsed {
-        statement: Statement::Query(Box::new(plain)),
-        ..Parsed::clone(parsed)
+        statement: Statement::Query(Box::new(query)),
+        params: inputs.params.len() as u32,
+        literals: Vec::new(),
+        pinned: Vec::new(),
     };
     transaction::open_implicitly(session)?;
     let catalog = session.server.engine.catalog().version;
@@ -195,27 +210,63 @@ pub async fn run_into(session: &mut Session, text: &[u8], parsed: &Parsed, query
     let Plan::Select(plan) = &*shared else {
         return Err(SqlError::internal("not a query"));
     };
-    if plan.columns.len() != names.len() {
-        return Err(SqlError::new(1222, "The used SELECT statements have a different number of columns"));
-    }
     let mut kept = Keep::default();
     run(session, &shared, plan, inputs, &mut kept).await?;
-    match kept.rows.len() {
-        0 => session
+    let types = plan.columns.iter().map(|c| Ty::of(c.ty.clone(), true)).collect();
+    Ok((kept.rows, types))
+}
+
+/// The value of an expression with subqueries (SET @x = (SELECT …), DO …), read as any query is.
+pub async fn value_by_query(session: &mut Session, text: &[u8], expr: &Expr, inputs: &Inputs<'_>) -> Result<(Value, Ty)> {
+    let item = SelectItem::Expr {
+        expr: expr.clone(),
+        alias: Some("value".into()),
+        text: Span::default(),
+    };
+    let select = Select {
+        items: vec![item],
+        ..Select::default()
+    };
+    let query = Query {
+        with: None,
+        body: SetExpr::Select(Box::new(select)),
+        order_by: Vec::new(),
+        limit: None,
+        locking: Vec::new(),
+        into: None,
+    };
+    let (rows, mut types) = gather(session, text, query, inputs).await?;
+    let value = rows.first().and_then(|row| row.as_ref().iter().next()).and_then(ValueRef::to_owned);
+    let ty = types.pop().ok_or_else(|| SqlError::internal("a value without a type"))?;
+    Ok((value.unwrap_or(Value::Null), ty))
+}
+
+/// SELECT … INTO @a, @b.
+pub async fn run_into(session: &mut Session, text: &[u8], query: &Query, inputs: &Inputs<'_>) -> Result<Done> {
+    let Some(Into::Vars(names)) = &query.into else {
+        return Err(SqlError::unsupported("SELECT ... INTO OUTFILE"));
+    };
+    let mut plain = query.clone();
+    plain.into = None;
+    let (rows, types) = gather(session, text, plain, inputs).await?;
+    if types.len() != names.len() {
+        return Err(SqlError::new(1222, "The used SELECT statements have a different number of columns"));
+    }
+    match rows.as_slice() {
+        [] => session
             .diagnostics
             .push(context::Level::Warning, 1329, "No data - zero rows fetched, selected, or processed"),
-        1 => {
-            let row: Vec<Value> = kept.rows[0].as_ref().iter().filter_map(ValueRef::to_owned).collect();
-            for ((name, value), column) in names.iter().zip(row).zip(plan.columns.iter()) {
-                session
-                    .user_vars
-                    .insert(name.to_lowercase(), (value, Ty::of(column.ty.clone(), true)));
+        [row] => {
+            for ((name, value), ty) in names.iter().zip(row.as_ref().iter()).zip(types) {
+                let value = value.to_owned().unwrap_or(Value::Null);
+                session.user_vars.insert(name.to_lowercase(), (value, ty));
             }
         }
         _ => return Err(SqlError::new(1172, "Result consisted of more than one row")),
     }
+    session.row_count = rows.len() as i64;
     Ok(Done {
-        affected: kept.rows.len() as u64,
+        affected: rows.len() as u64,
         ..Done::default()
     })
 }

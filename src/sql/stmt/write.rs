@@ -12,7 +12,7 @@ use starling_apply::{Catalog, Table};
 use starling_log::Row;
 
 use crate::sql::error::{Result, SqlError};
-use crate::sql::func::context::{self, Context, Warning};
+use crate::sql::func::context::{self, Context, Effects, Warning};
 use crate::sql::plan::Arg;
 use crate::sql::result::{Done, ResultColumn, Sink};
 use crate::sql::session::errors::{from_failed, from_sqlite, read_only};
@@ -50,6 +50,7 @@ pub struct Outcome {
     pub info: String,
     pub warnings: (Vec<Warning>, u64),
     pub returned: Vec<Row>,
+    pub effects: Effects,
 }
 
 impl WritePlan {
@@ -211,7 +212,9 @@ async fn attempt(
             _ => Err(SqlError::internal("plan and arguments do not fit")),
         };
         let warnings = context::take_warnings();
+        let effects = context::take_effects();
         outcome.map(|mut outcome| {
+            outcome.effects = effects;
             outcome.warnings.1 += warnings.1;
             outcome.warnings.0.extend(warnings.0);
             outcome
@@ -250,6 +253,8 @@ fn conclude(session: &mut Session, plan: &WritePlan, outcome: Outcome, sink: &mu
     if let Some(generated) = outcome.generated {
         session.last_insert_id = generated;
     }
+    let given = outcome.effects.last_insert_id;
+    session.keep(outcome.effects);
     if let Some(returning) = plan.returning() {
         sink.columns(&returning.columns)?;
         for row in &outcome.returned {
@@ -261,7 +266,7 @@ fn conclude(session: &mut Session, plan: &WritePlan, outcome: Outcome, sink: &mu
     let info = outcome.info.replace("{w}", &session.diagnostics.count.to_string());
     Ok(Done {
         affected: outcome.affected,
-        last_insert_id: outcome.insert_id,
+        last_insert_id: given.unwrap_or(outcome.insert_id),
         warnings: 0,
         info,
     })

@@ -56,7 +56,6 @@ fn shapes_that_do_not_fit() {
         ("SELECT id FROM t HAVING price = 1", 1054),
         ("SELECT name COLLATE latin1_bin FROM t", 1253),
         ("SELECT id FROM t WHERE id IN (SELECT id FROM u LIMIT 1)", 1235),
-        ("SELECT @x := 1", 1235),
     ] {
         assert_eq!(code(text), expected, "{text}: {}", lowered(text));
     }
