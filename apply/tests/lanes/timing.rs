@@ -71,7 +71,7 @@ fn trials_and_commits() {
         report(&format!("… on an evicted overlay of three rows, claims {claims}"), each);
     }
     let each = timed(TIMES, |i| {
-        drop(wait(node.engine.write("a", 1_000, update(spread(i), i, false))).unwrap())
+        let _ = wait(node.engine.write("a", 1_000, update(spread(i), i, false))).unwrap();
     });
     report("an autocommit update, alone, simulated log", each);
     let rounds = TIMES / 8;
