@@ -21,6 +21,12 @@ struct Held {
     constant: bool,
 }
 
+/// One unique key, held to values.
+struct Lookups {
+    count: usize,
+    constant: bool,
+}
+
 impl Binder<'_> {
     /// Sets `quick` and `single` of a block whose scope is still open.
     pub(crate) fn judge(&self, select: &Select, block: &mut Block) {
@@ -30,22 +36,30 @@ impl Binder<'_> {
             return;
         }
         let [TableRef::Table { .. }] = select.from.as_slice() else { return };
-        let Some(table) = self
-            .frames
-            .last()
-            .and_then(|f| f.tables.first())
-            .and_then(|t| self.sources[*t].table.as_ref())
-        else {
-            return;
+        for lookups in self.lookups(select.filter.as_ref()) {
+            block.single |= lookups.count == 1;
+            block.point |= lookups.count == 1 && lookups.constant;
+            block.quick |= plain && lookups.count <= LOOKUPS_MAX && lookups.constant && self.is_direct();
+        }
+    }
+
+    /// Does the condition name one row of the only table in scope, by constants for a whole unique key?
+    pub(crate) fn is_point(&self, filter: Option<&Expr>) -> bool {
+        self.lookups(filter).iter().any(|l| l.count == 1 && l.constant)
+    }
+
+    /// The unique keys of the first table in scope that the condition holds to values.
+    fn lookups(&self, filter: Option<&Expr>) -> Vec<Lookups> {
+        let first = self.frames.last().and_then(|f| f.tables.first());
+        let table = first.and_then(|t| self.sources[*t].table.as_ref());
+        let (Some(table), Some(filter)) = (table, filter) else {
+            return Vec::new();
         };
         let mut held = Vec::new();
-        if let Some(filter) = &select.filter {
-            self.hold(filter, &mut held);
-        }
-        for index in &table.indexes {
-            if !matches!(index.kind, IndexKind::Primary | IndexKind::Unique) {
-                continue;
-            }
+        self.hold(filter, &mut held);
+        let unique = |i: &&starling_apply::Index| matches!(i.kind, IndexKind::Primary | IndexKind::Unique);
+        let mut out = Vec::new();
+        for index in table.indexes.iter().filter(unique) {
             let parts: Option<Vec<&Held>> = index
                 .parts
                 .iter()
@@ -54,12 +68,14 @@ impl Binder<'_> {
                     Some(_) => None,
                 })
                 .collect();
-            let Some(parts) = parts else { continue };
-            let lookups: usize = parts.iter().map(|h| h.values).product();
-            block.single |= lookups == 1;
-            block.point |= lookups == 1 && parts.iter().all(|h| h.constant);
-            block.quick |= plain && lookups <= LOOKUPS_MAX && parts.iter().all(|h| h.constant) && self.is_direct();
+            if let Some(parts) = parts {
+                out.push(Lookups {
+                    count: parts.iter().map(|h| h.values).product(),
+                    constant: parts.iter().all(|h| h.constant),
+                });
+            }
         }
+        out
     }
 
     fn is_direct(&self) -> bool {

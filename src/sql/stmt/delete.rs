@@ -23,6 +23,8 @@ pub struct DeletePlan {
     reads: Vec<String>,
     /// Tables that it reads in joins and subqueries.
     used: Vec<Arc<Table>>,
+    /// It names one row by its key, and reads nothing else.
+    pub point: bool,
     args: Vec<Arg>,
     pub returning: Option<Returning>,
 }
@@ -83,11 +85,13 @@ pub fn plan(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<
             table,
         }])
     };
+    let point = binder.out.tables.is_empty() && binder.is_point(delete.filter.as_ref());
     pins.0.extend(&binder.pins.0);
     Ok(WritePlan::Delete(Box::new(DeletePlan {
         db: schema,
         way,
         reads: std::mem::take(&mut binder.out.dbs),
+        point,
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
         returning,
@@ -142,6 +146,7 @@ fn many(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<Writ
         db,
         way: Way::Chosen(targets),
         reads: std::mem::take(&mut binder.out.dbs),
+        point: false,
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
         returning: None,

@@ -25,6 +25,8 @@ pub struct UpdatePlan {
     reads: Vec<String>,
     /// Tables that it reads in joins and subqueries.
     used: Vec<Arc<Table>>,
+    /// It names one row by its key, and reads nothing else.
+    pub point: bool,
     args: Vec<Arg>,
 }
 
@@ -113,12 +115,14 @@ pub fn plan(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<
         let tail = format!("FROM {target}{filter} {order} {limit}");
         Way::Chosen(vec![chosen(&schema, table, &qualifier, assigned, &tail)])
     };
+    let point = binder.out.tables.is_empty() && binder.is_point(update.filter.as_ref());
     pins.0.extend(&binder.pins.0);
     Ok(WritePlan::Update(Box::new(UpdatePlan {
         db: schema,
         ignore: update.ignore,
         way,
         reads: std::mem::take(&mut binder.out.dbs),
+        point,
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
     })))
@@ -214,6 +218,7 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
         ignore: update.ignore,
         way: Way::Chosen(targets),
         reads: std::mem::take(&mut binder.out.dbs),
+        point: false,
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
     })))

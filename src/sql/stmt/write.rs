@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use starling_apply::lane::Try;
+use starling_apply::claim::Mode;
+use starling_apply::lane::{Mark, Try};
 use starling_apply::{Catalog, Table};
 use starling_log::Row;
 
@@ -83,6 +84,15 @@ impl WritePlan {
             WritePlan::Delete(plan) => plan.used().iter().for_each(&mut add),
         }
         out
+    }
+    /// SERIALIZABLE: the tables whose rows it looked for, which must stay as they are. `one`: it changed a row.
+    fn looked_at(&self, one: bool) -> Vec<u64> {
+        match self {
+            WritePlan::Insert(plan) => plan.used().map(|t| t.id).collect(),
+            WritePlan::Update(plan) if plan.point && one => Vec::new(),
+            WritePlan::Delete(plan) if plan.point && one => Vec::new(),
+            _ => self.used().iter().map(|t| t.id).collect(),
+        }
     }
     /// Other databases that it reads: to be pinned at one point before it runs.
     fn reads(&self) -> Vec<&str> {
@@ -194,7 +204,9 @@ async fn attempt(
 ) -> Result<Outcome> {
     let mut prepared = prepare(session, write, settings, inputs)?;
     let shared = plan.clone();
-    let work = Box::new(move |lane: &mut Try<'_>, _: &mut Asked<'_>| {
+    let serializable = session.transaction.locks_reads();
+    let work = Box::new(move |lane: &mut Try<'_>, asked: &mut Asked<'_>| {
+        let mark = lane.mark();
         if let Plan::Write(write) = &*shared {
             write.check_tables(lane.catalog)?;
             let reads = write.reads();
@@ -213,6 +225,11 @@ async fn attempt(
         };
         let warnings = context::take_warnings();
         let effects = context::take_effects();
+        if let Plan::Write(write) = &*shared
+            && serializable
+        {
+            stay(lane, asked, write, mark)?;
+        }
         outcome.map(|mut outcome| {
             outcome.effects = effects;
             outcome.warnings.1 += warnings.1;
@@ -229,6 +246,16 @@ async fn attempt(
         level: session.level(),
     };
     session.transaction.run(&call, work).await.map_err(from_failed)
+}
+
+/// SERIALIZABLE: what the statement looked for stays as it is.
+fn stay(lane: &mut Try<'_>, asked: &mut Asked<'_>, write: &WritePlan, mark: Mark) -> Result<()> {
+    let counts = lane.counts_since(mark);
+    for table in write.looked_at(counts.updated + counts.deleted > 0) {
+        let claim = lane.claim_table(table, Mode::Shared).map_err(SqlError::internal)?;
+        asked.claims.push(claim);
+    }
+    Ok(())
 }
 
 /// A statement's arguments, evaluated.

@@ -339,6 +339,12 @@ async fn serializable_reads_keep_phantoms_away() {
     assert_eq!(w.fails("insert into t values (8, 8, 800)").await, 1205);
     b.run("commit").await;
     assert_eq!(b.run("select count(*) from t").await, ["4"]);
+    b.run("begin").await;
+    b.run("update t set v = 31 where id = 3").await;
+    w.run("update t set v = 32 where id = 7").await;
+    assert_eq!(b.run("delete from t where v > 1000").await, ["ok 0 0"]);
+    assert_eq!(w.fails("update t set v = 2000 where id = 7").await, 1205, "it looked for such");
+    b.run("commit").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
