@@ -37,6 +37,7 @@ impl Binder<'_> {
         }
         match call.name.as_str() {
             "values" => return self.values_of(call),
+            "grouping" => return self.grouping(call),
             "count" => return self.count(call, None),
             "group_concat" => return self.group_concat(call, None),
             _ => {}

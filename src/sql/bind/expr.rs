@@ -33,7 +33,10 @@ impl Binder<'_> {
         }
         let out = self.bind_node(expr);
         self.depth -= 1;
-        out
+        match &self.rolled {
+            Some(_) => out.map(|ex| self.unless_rolled(expr, ex)),
+            None => out,
+        }
     }
 
     fn bind_node(&mut self, expr: &Expr) -> Result<Ex> {

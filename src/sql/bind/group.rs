@@ -61,6 +61,7 @@ impl Binder<'_> {
             if let Some(frame) = self.frames.last_mut() {
                 frame.grouped.extend(ex.col);
                 frame.groups.push(ex.code.clone());
+                frame.group_items.push(ex.clone());
             }
             if ex.is_constant() {
                 // A bare number would be a position to SQLite.
@@ -230,7 +231,7 @@ fn constant(expr: &Expr) -> bool {
 }
 
 /// An expression's form without the places where it stands: equal for equal expressions.
-fn shape(expr: &Expr) -> String {
+pub(crate) fn shape(expr: &Expr) -> String {
     let text = format!("{expr:?}");
     let mut out = String::with_capacity(text.len());
     let mut rest = text.as_str();

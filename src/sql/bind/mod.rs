@@ -19,6 +19,7 @@ mod locking;
 mod meta;
 mod query;
 mod quick;
+mod rollup;
 mod scope;
 mod select;
 mod subquery;
@@ -203,6 +204,8 @@ pub struct Binder<'a> {
     inner_locks: Vec<ast::Locking>,
     /// User variables that the statement assigns, with the types they get.
     assigned: Vec<(String, Ty)>,
+    /// The level of WITH ROLLUP that is being bound.
+    rolled: Option<rollup::Rolled>,
     /// The next block may say SQL_CALC_FOUND_ROWS: it is the statement's first.
     first: bool,
 }
@@ -234,6 +237,7 @@ impl<'a> Binder<'a> {
             lifted: None,
             inner_locks: Vec::new(),
             assigned: Vec::new(),
+            rolled: None,
             first: false,
         }
     }

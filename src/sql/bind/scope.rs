@@ -69,6 +69,7 @@ pub(crate) struct Frame {
     pub grouped: Vec<(usize, usize)>,
     /// What GROUP BY names, as bound.
     pub groups: Vec<Code>,
+    pub group_items: Vec<Ex>,
     /// A name was resolved in a frame outside of this one.
     pub correlated: bool,
 }
@@ -177,7 +178,7 @@ impl Binder<'_> {
             }
             if let Some((source, column)) = self.column_in(depth, db, table, name)? {
                 self.note_use(depth, source, column);
-                if inner && aliases == Aliases::First && !self.in_aggregate {
+                if inner && aliases == Aliases::First && !self.in_aggregate && self.rolled.is_none() {
                     self.having_column(depth, source, column, name)?;
                 }
                 return Ok(self.column_ex(source, column));

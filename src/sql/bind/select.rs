@@ -25,6 +25,11 @@ pub(crate) struct Block {
     pub rest: String,
     /// ORDER BY and LIMIT, with a leading space.
     pub tail: String,
+    /// The terms of ORDER BY, and the expressions of GROUP BY.
+    pub order: Vec<String>,
+    pub groups: Vec<Ex>,
+    /// Without window functions.
+    pub plain_groups: bool,
     /// Never more than one row.
     pub single: bool,
     /// Quick by its shape (see `quick`).
@@ -55,7 +60,7 @@ impl Binder<'_> {
             return Err(SqlError::new(1234, "Incorrect usage/placement of 'SQL_CALC_FOUND_ROWS'"));
         }
         if select.rollup {
-            return Err(SqlError::unsupported("WITH ROLLUP"));
+            return self.rollup_block(select, order, limit, names);
         }
         let state = self.enter_block();
         let out = self.block_inside(select, order, limit, names);
@@ -63,6 +68,8 @@ impl Binder<'_> {
         let mut block = out?;
         block.correlated = frame.correlated;
         block.plain &= !frame.windowed;
+        block.plain_groups = !frame.windowed;
+        block.groups = frame.group_items;
         block.tables = frame.tables;
         Ok(block)
     }
@@ -100,6 +107,8 @@ impl Binder<'_> {
 
     fn block_inside(&mut self, select: &Select, order: &[OrderBy], limit: Option<&Limit>, names: Names) -> Result<Block> {
         let mut frame = Frame::default();
+        // FROM and WHERE see rows, not groups.
+        let rolled = self.rolled.take();
         let from = self.bind_from(&select.from, &mut frame)?;
         self.frames.push(frame);
         let mut block = Block {
@@ -108,13 +117,17 @@ impl Binder<'_> {
             ..Block::default()
         };
         let mut filter = self.filter(select)?;
+        self.rolled = rolled;
         let listed = self.list_items(select, names, &mut block)?;
         let group = self.group_by(&select.group_by, &block)?;
         let having = self.having(select)?;
         let aggregated = self.frames.last().is_some_and(|f| f.aggregated);
         let grouped = aggregated || !select.group_by.is_empty();
         let mut order_text = self.block_order(order, &block)?;
-        if grouped && self.scope.mode.only_full_group_by {
+        if grouped
+            && self.scope.mode.only_full_group_by
+            && self.rolled.as_ref().is_none_or(|r| r.level == 0 || r.depth != self.frames.len())
+        {
             self.full_group_by(select, &block, &listed)?;
         }
         block.single = (aggregated && select.group_by.is_empty()) || select.from.is_empty();
@@ -147,6 +160,7 @@ impl Binder<'_> {
         }
         block.rest = rest;
         block.tail = order_clause(&order_text);
+        block.order = order_text;
         if let Some(limit) = limit {
             let text = if self.lifts_limit && self.depth == 1 {
                 self.lifted_limit(limit)?
@@ -220,7 +234,14 @@ impl Binder<'_> {
                 let outside = std::mem::replace(&mut self.exact, names == Names::Matter);
                 let bound = self.bind(expr);
                 self.exact = outside;
-                let ex = bound?;
+                let mut ex = bound?;
+                if self
+                    .rolled
+                    .as_ref()
+                    .is_some_and(|r| r.depth == self.frames.len() && r.items.contains(&block.items.len()))
+                {
+                    ex = super::rollup::null_of(&ex);
+                }
                 let aggregate = self.set_aggregated(before);
                 if aggregate {
                     self.set_aggregated(true);

@@ -112,3 +112,43 @@ async fn rows_are_found_beyond_the_limit_and_ids_are_given() {
     )
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn groups_are_rolled_up() {
+    let mut world = shop().await;
+    check(
+        &mut world,
+        &[
+            (
+                "SELECT g, COUNT(*), SUM(price) FROM t GROUP BY g WITH ROLLUP",
+                "NULL|1|0.50;1|2|21.50;2|2|10.25;NULL|5|32.25",
+            ),
+            (
+                "SELECT g, name, COUNT(*) FROM t WHERE g IS NOT NULL GROUP BY g, name WITH ROLLUP",
+                "1|Apple|1;1|banana|1;1|NULL|2;2|cherry|1;2|date|1;2|NULL|2;NULL|NULL|4",
+            ),
+            (
+                "SELECT IFNULL(g, 'all') k, COUNT(*) n FROM t GROUP BY g WITH ROLLUP HAVING n > 1",
+                "1|2;2|2;all|5",
+            ),
+            (
+                "SELECT g, GROUPING(g), SUM(id) FROM t GROUP BY g WITH ROLLUP",
+                "NULL|0|5;1|0|3;2|0|7;NULL|1|15",
+            ),
+            (
+                "SELECT id % 2 AS odd, MAX(id) FROM t GROUP BY odd WITH ROLLUP ORDER BY 2 DESC, odd LIMIT 2",
+                "NULL|5;1|5",
+            ),
+            ("SELECT g + 1, COUNT(*) FROM t GROUP BY g + 1 WITH ROLLUP", "NULL|1;2|2;3|2;NULL|5"),
+            ("SELECT g, SUM(g) FROM t GROUP BY g WITH ROLLUP", "NULL|NULL;1|2;2|4;NULL|6"),
+            (
+                "SELECT x.g, COUNT(*) FROM (SELECT g, id FROM t) x GROUP BY 1 WITH ROLLUP",
+                "NULL|1;1|2;2|2;NULL|5",
+            ),
+            ("SELECT g, COUNT(*) FROM t WHERE id > 100 GROUP BY g WITH ROLLUP", ""),
+            ("SELECT g, name FROM t GROUP BY g WITH ROLLUP", "1055"),
+            ("SELECT GROUPING(g) FROM t GROUP BY g", "1111"),
+        ],
+    )
+    .await;
+}
