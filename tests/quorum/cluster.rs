@@ -77,6 +77,8 @@ struct Mix {
     slow_apply: u64,
     /// Slow flushes, slow links, crashes that lose everything unsynced and restarts at once: ballots all the time.
     storm: bool,
+    slow_flush: u64,
+    slow_link: u64,
     /// Members at least.
     count: u32,
     /// A node crashes right after what it said has left it.
@@ -130,7 +132,7 @@ impl Sim {
         let settings = Settings {
             // In storms others lose patience before the coordinator does: ballots against ballots.
             silent_ms: if mix.storm { 90 } else { 40 },
-            recover_ms: if mix.storm { 25 } else { 250 },
+            recover_ms: if mix.storm { *rng.pick(&[25, 60, 120]).unwrap_or(&60) } else { 250 },
             gossip_ms: 60,
             floor_ms: *rng.pick(&[10, 150]).unwrap_or(&150),
             drift_ms: 150,
@@ -178,6 +180,10 @@ impl Sim {
         let host = Host::new(seat, epoch, self.settings.clone(), true);
         self.hosts.insert(seat.voter, host);
         self.start(seat.voter, false);
+    }
+
+    pub fn kind(&self) -> String {
+        format!("{:?}", self.mix)
     }
 
     fn at(&mut self, ms: u64, event: Event) {
@@ -285,7 +291,12 @@ impl Sim {
                 Out::Want { of, have } => self.travel(voter, of, Event::Want { of, back: voter, have }),
                 Out::Answer(ticket, answer) => self.answered(ticket, answer),
                 Out::Flush { ops, upto } => {
-                    let ms = if self.rng.permille(50) {
+                    let slow = match (self.healed, self.mix.storm) {
+                        (true, _) => 0,
+                        (false, true) => self.mix.slow_flush,
+                        (false, false) => 50,
+                    };
+                    let ms = if self.rng.permille(slow) {
                         self.rng.between(5, 120)
                     } else {
                         self.rng.between(1, 4)
@@ -343,7 +354,7 @@ impl Sim {
         }
         let late = !self.healed && self.rng.permille(self.mix.late);
         let ms = match (late, self.rng.below(8)) {
-            (false, 1..=4) if self.mix.storm && !self.healed => self.rng.between(1, 80),
+            (false, _) if self.mix.storm && !self.healed && self.rng.permille(self.mix.slow_link) => self.rng.between(5, 80),
             (true, 0) => self.rng.between(500, CHAOS_MS * 2),
             (true, _) => self.rng.between(20, 500),
             (false, 0) => self.rng.between(2, 15),
@@ -365,6 +376,10 @@ impl Sim {
         let life = host.life;
         self.say(|| format!("{voter} starts (life {life})"));
         self.carry(voter, out);
+        if self.mix.storm && self.mix.disk == 0 && self.settings.plant != Some(Plant::NoAmnesiaCheck) {
+            // No disk is ever spoiled here: the operator knows, and need not wait for the others.
+            self.with(voter, |host, out| host.step(Input::Trusted, out));
+        }
         let soon = self.rng.between(1, 600);
         self.at(soon, Event::Apply(voter, life));
         self.at(1, Event::Tick(voter, life));
@@ -451,6 +466,9 @@ impl Sim {
         }
         let id = self.specs.len() as u64;
         let Some(host) = self.hosts.get(&at) else { return };
+        if host.blank {
+            return self.at(5, Event::Client(at, life));
+        }
         let made = load::make(host, id, self.now_ms, &mut self.rng);
         self.keep(at, life, made);
         let next = self.rng.between(5, if self.mix.storm { 35 } else { 90 });
@@ -944,10 +962,12 @@ impl Mix {
             slow_apply: some(500, 200),
             fault_ms: 30 + some(1000, 300),
             storm: false,
+            slow_flush: [50, 200, 500][some(1000, 3) as usize - 1],
+            slow_link: [50, 200, 400][some(1000, 3) as usize - 1],
             count: 3,
             sudden: 0,
             rumour: some(300, 30),
-            follow: [50, 700][rng.below(2) as usize],
+            follow: [50, 700][some(1000, 2) as usize - 1],
         }
         .special(rng)
     }
@@ -960,14 +980,14 @@ impl Mix {
                 double: 200,
                 crash: 10,
                 cut: 4,
-                pause: 3,
-                blackout: rng.below(5),
+                pause: 5,
+                blackout: rng.below(3),
                 disk: 0,
                 member: rng.below(3),
                 rumour: rng.below(60),
                 count: 3,
-                sudden: rng.below(8),
-                fault_ms: rng.between(15, 60),
+                sudden: rng.below(6),
+                fault_ms: rng.between(60, 200),
                 ..self
             },
             1 => Mix {

@@ -77,6 +77,8 @@ pub struct Host {
     /// Everything it has ever shown.
     ever: VersionVector,
     pub surprise: Option<String>,
+    /// Its tables are being made anew: nobody reads them.
+    pub blank: bool,
 }
 
 /// What a host wants done outside.
@@ -215,6 +217,7 @@ impl Host {
             snapshots: BTreeMap::new(),
             ever: VersionVector::new(),
             surprise: None,
+            blank: false,
         }
     }
 
@@ -366,6 +369,7 @@ impl Host {
                 }
                 if decided && self.disk.written.end(origin) > last {
                     self.disk.write(Op::Drop(origin, last));
+                    self.blank = true;
                     self.tables = Tables {
                         dropped: self.tables.dropped,
                         ..Tables::default()
@@ -508,6 +512,7 @@ impl Host {
     }
 
     pub fn apply(&mut self, specs: &[Spec], out: &mut Vec<Out>) {
+        self.blank = false;
         if self.node.is_some() && self.show_all(specs) {
             self.step(Input::Applied(self.tables.applied.clone()), out);
         }

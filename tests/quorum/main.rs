@@ -38,6 +38,9 @@ fn what_is_acknowledged_stays_and_nodes_agree_whatever_fails() {
     for seed in 0..seeds {
         let sim = run(seed, false);
         committed += sim.committed;
+        if number("STARLING_SIM_TELL").is_some() {
+            eprintln!("{seed}: {} of {} committed {}", sim.committed, sim.history.txns.len(), sim.kind());
+        }
         txns += sim.history.txns.len();
         if let Some(first) = sim.wrong.first() {
             wrong.push(format!("STARLING_SIM_SEED={seed}: {first}"));

@@ -82,9 +82,11 @@ impl Node {
 
     /// The union of the vectors of those who have entered the epoch, when they are enough.
     fn words(&self, now: &Epoch) -> Option<VersionVector> {
-        let Some(before) = self.epochs.get(&now.number.wrapping_sub(1)).filter(|_| !self.plant(Plant::NoWords)) else {
+        if now.made.place.seq == 0 || self.plant(Plant::NoWords) {
             return Some(VersionVector::new());
-        };
+        }
+        // Who does not know the epoch before cannot tell, and hears it from the others.
+        let before = self.epochs.get(&now.number.wrapping_sub(1))?;
         let mut union = VersionVector::new();
         let mut given: Vec<Voter> = Vec::new();
         if self.word >= now.number {
@@ -118,6 +120,7 @@ impl Node {
         epoch.words = Some(words);
         let record = Record::Epoch(epoch.clone());
         self.write(record, cx);
+        self.void_closed(cx);
     }
 
     /// What is gone may itself have known of places that nobody else ever heard of: those do not count.
@@ -248,13 +251,16 @@ impl Node {
         self.tick_word(cx);
     }
 
-    /// Is this place void for sure because its epoch is over? The change to e+2 is caused by the words of a quorum of e, each given
-    /// after its member had heard of e+1, voted on nothing of e any more, and applied all of e it held. A transaction of e that
-    /// committed had a quorum's yes, one of them among those words, and so it is among the causes: what is not among them has
-    /// never had a quorum's yes, and never will.
+    /// Is this place void for sure because its epoch is over? Words for e+1 are those of a quorum of e, each given after its member
+    /// had heard of e+1, voted on nothing of e any more, and applied all of e it held. A transaction of e that committed had a
+    /// quorum's yes, one of them among those words, and so their vectors cover it: what they do not cover has never had a quorum's
+    /// yes, and never will.
     pub(super) fn is_closed(&self, place: Place, epoch: u64) -> bool {
-        let after = self.epochs.range(epoch + 2..).next();
-        epoch > 0 && after.is_some_and(|(_, e)| !e.causes.contains(place))
+        let later = self.epochs.range(epoch + 1..).map(|(_, e)| e);
+        let uncovered = |words: &VersionVector| !words.contains(place);
+        // The words for e+1 are among the causes of the change to e+2.
+        let by_words = later.clone().any(|e| e.words.as_ref().is_some_and(uncovered));
+        epoch > 0 && (by_words || later.skip_while(|e| e.number < epoch + 2).any(|e| uncovered(&e.causes)))
     }
 
     /// Without this, places of an epoch whose quorum is gone would stay open for ever.
