@@ -9,18 +9,6 @@ use starling_log::{AppendError, Log, Origin};
 use super::members::Id;
 
 const KEY: &str = "identity";
-const RESERVED: &str = "quorum/reserved";
-
-/// The highest place of this node's quorum sequence that was ever reserved: durable before a prepare uses it (PROTOCOL 2, 4).
-pub fn reserved(log: &Log) -> u64 {
-    let bytes = log.meta(RESERVED).unwrap_or_default();
-    <[u8; 8]>::try_from(&bytes[..]).map_or(0, u64::from_le_bytes)
-}
-
-/// Reserves places up to `place`; durable on return.
-pub fn reserve(log: &Log, place: u64) -> Result<(), AppendError> {
-    log.put_meta(RESERVED, &place.to_le_bytes())
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -101,8 +89,8 @@ impl Identity {
     }
 }
 
-/// PROTOCOL 2: is there a place of ours, or a flush, that others know and this log does not? (`mine` has the reservation in place of
-/// what is held of the quorum sequence: others may learn decided entries first.)
+/// PROTOCOL 2, for the sequence at `ONE`: is there a place of ours, or a flush, that others know and this log does not? (Others may
+/// learn entries of the quorum sequence first: the deciding code judges that one.)
 pub fn lost_entries(mine: &Holding, others: &[Holding]) -> Option<String> {
     for other in others {
         for (origin, theirs) in &other.places {

@@ -434,6 +434,7 @@ impl Cluster {
         }
         drop(slot);
         self.refresh();
+        self.view_version.send_modify(|v| *v += 1);
         Ok(identity)
     }
 
@@ -504,15 +505,20 @@ impl Cluster {
         });
     }
 
-    /// Others know of votes or entries of this node that its log does not hold.
+    /// Others know of votes or entries of this node that its log does not hold: it goes on as another voter. Blocking.
     pub(crate) fn lost_entries(&self, why: &str) {
-        if self.late_amnesia.load().is_some() {
+        if self.identity().lost.is_some() {
             return;
         }
-        tracing::error!("this log has lost what others remember of it ({why}); restart this node");
-        self.late_amnesia
-            .store(Some(Arc::new(format!("this log has lost entries: {why}; restart this node"))));
-        self.refresh();
+        tracing::error!("this log has lost what others remember of it ({why}): the node comes back under new origins");
+        let closed = self.change_identity(|identity| {
+            identity.lost = identity.origins;
+            identity.incarnation = Id::random();
+        });
+        if let Err(error) = closed {
+            tracing::error!(%error, "that is not written down");
+        }
+        self.regain_wanted.notify_one();
     }
 
     /// Somebody holds more of this node's own sequence than this node: places would be given out twice.

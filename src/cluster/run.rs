@@ -68,9 +68,17 @@ async fn commits(cluster: Arc<Cluster>) {
     let (mut grown, mut applied) = (cluster.log.watch(), engine.watch());
     let mut admitted = cluster.watch_view();
     let mut shutdown = cluster.shutdown.clone();
-    let mut thread = None;
+    let mut thread: Option<std::thread::JoinHandle<()>> = None;
+    let mut voter = None;
     loop {
+        let now = cluster.origins().map(|o| o[1]);
+        if let Some(ended) = thread.take_if(|_| now != voter) {
+            // What it was votes no more.
+            cluster.commit().stop();
+            let _ = tokio::task::spawn_blocking(move || ended.join()).await;
+        }
         if thread.is_none() {
+            voter = now;
             let starting = cluster.clone();
             match tokio::task::spawn_blocking(move || starting.start_commit()).await {
                 Ok(Ok(started)) => thread = started,

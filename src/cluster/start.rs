@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
-use starling_log::{Origin, VersionVector};
+use starling_log::{Origin, PendingOp, VersionVector};
 
 use super::admission::Admission;
 use super::admit::Welcome;
 use super::client::{CallError, Client};
-use super::identity::{Holding, lost_entries, reserved};
+use super::identity::{Holding, lost_entries};
 use super::members::Id;
 use super::peers::{self, Hint};
 use super::{Cluster, ClusterError};
@@ -74,10 +74,7 @@ impl Cluster {
             return Ok(());
         };
         let mine = Holding {
-            places: vec![
-                (origins[0], held.get(origins[0])),
-                (origins[1], held.get(origins[1]).max(reserved(&self.log))),
-            ],
+            places: vec![(origins[0], held.get(origins[0]))],
             flush: self.log.flush_number(),
         };
         let others: Vec<Holding> = answers.into_iter().map(|p| p.holding).collect();
@@ -105,8 +102,8 @@ impl Cluster {
             return Vec::new();
         }
         let identity = self.identity();
-        let origins: Vec<String> = identity.origins.iter().flatten().map(|o| o.to_string()).collect();
-        let path = format!("/v1/log/places?origins={}", origins.join(","));
+        let one = identity.origins.map(|o| o[0].to_string()).unwrap_or_default();
+        let path = format!("/v1/log/places?origins={one}");
         let deadline = Instant::now() + ALONE_AFTER;
         loop {
             let asked = addresses.iter().map(|addr| client.get(addr, &path));
@@ -181,6 +178,9 @@ impl Cluster {
     }
 
     fn welcomed(&self, welcome: &Welcome) -> Result<(), ClusterError> {
+        if self.identity().lost.is_some() {
+            self.forget_votes()?;
+        }
         self.change_identity(|identity| {
             identity.cluster = Some(welcome.cluster);
             identity.member = Some(welcome.member.member);
@@ -201,6 +201,14 @@ impl Cluster {
         Ok(())
     }
 
+    /// What the voter that this node was has promised binds nobody any more: it has no seat, and never answers again.
+    fn forget_votes(&self) -> Result<(), ClusterError> {
+        let pending = self.log.pending(b"").map_err(|e| ClusterError::Write(e.to_string()))?;
+        let gone = pending.into_iter().map(|(key, _)| PendingOp::Remove(key)).collect();
+        self.log.settle(gone, Vec::new(), true)?;
+        Ok(())
+    }
+
     /// A node whose log lost entries, or that was removed: gets new origins, from the founder or (being it) from itself.
     pub(super) async fn regain(self: Arc<Self>) {
         let mut shutdown = self.shutdown.clone();
@@ -211,6 +219,10 @@ impl Cluster {
                     _ = shutdown.wait_for(|down| *down) => return,
                 }
                 continue;
+            }
+            tokio::select! {
+                () = self.commit.ended() => {}
+                _ = shutdown.wait_for(|down| *down) => return,
             }
             let done = if self.is_founder() {
                 self.regain_alone()
@@ -274,6 +286,7 @@ impl Cluster {
         match members.decide(&self.applicant(), &|_| None) {
             Admission::Reorigin(change) => {
                 tracing::warn!(old = ?change.closed, new = ?change.origins, "the founder goes on under new origins");
+                self.forget_votes()?;
                 self.change_identity(|identity| {
                     identity.origins = Some(change.origins);
                     identity.lost = None;

@@ -57,7 +57,7 @@ pub(super) struct Driver {
 }
 
 impl Cluster {
-    /// Starts the driver of a node that is admitted; once.
+    /// Starts the driver of a node that is admitted, if none runs.
     pub(in crate::cluster) fn start_commit(self: &Arc<Self>) -> Result<Option<std::thread::JoinHandle<()>>, ClusterError> {
         let (Some(origins), Some(engine)) = (self.origins(), self.engine()) else {
             return Ok(None);
@@ -72,12 +72,15 @@ impl Cluster {
         };
         let no_thread = |e: std::io::Error| ClusterError::Write(format!("no thread: {e}"));
         let commit = Arc::clone(&self.commit);
-        let (sync, _) = sync::start(Arc::clone(&self.log), Arc::clone(&commit)).map_err(no_thread)?;
-        let (learn, _) = learn::start(Arc::clone(&self.log), Arc::clone(engine), Arc::clone(&commit)).map_err(no_thread)?;
+        let (sync, syncing) = sync::start(Arc::clone(&self.log), Arc::clone(&commit)).map_err(no_thread)?;
+        let (learn, learning) = learn::start(Arc::clone(&self.log), Arc::clone(engine), Arc::clone(&commit)).map_err(no_thread)?;
         let mut driver = self.driver(engine, seat, work, sync, learn)?;
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
-            .spawn(move || driver.run())
+            .spawn(move || {
+                driver.run();
+                driver.end([syncing, learning]);
+            })
             .map_err(no_thread)?;
         Ok(Some(thread))
     }
@@ -170,9 +173,24 @@ impl Driver {
             }
             self.carry_out();
         }
-        self.commit.running.store(false, Ordering::Release);
         // Their channels close: nobody knows.
         self.waiting.clear();
+    }
+
+    /// Its threads end with what they were given; then another driver may start (as another voter, perhaps).
+    fn end(self, threads: [std::thread::JoinHandle<()>; 2]) {
+        let Driver {
+            commit, work, sync, learn, ..
+        } = self;
+        drop((sync, learn));
+        while threads.iter().any(|t| !t.is_finished()) {
+            // They may be about to say something, and nobody listens any more.
+            let _ = work.recv_timeout(TICK);
+        }
+        work.try_iter().for_each(drop);
+        *commit.queue.lock() = Some(work);
+        commit.running.store(false, Ordering::Release);
+        commit.end.notify_waiters();
     }
 
     fn step(&mut self, input: Input) {

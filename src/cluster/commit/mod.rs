@@ -107,6 +107,8 @@ pub struct Commit {
     wound: Mutex<Option<Wound>>,
     looking: AtomicBool,
     running: AtomicBool,
+    /// The driver has ended.
+    end: tokio::sync::Notify,
     counts: Counts,
 }
 
@@ -131,6 +133,7 @@ impl Default for Commit {
             wound: Mutex::default(),
             looking: AtomicBool::new(false),
             running: AtomicBool::new(false),
+            end: tokio::sync::Notify::new(),
             counts: Counts::default(),
         }
     }
@@ -232,6 +235,16 @@ impl Commit {
     }
     pub(super) fn stop(&self) {
         let _ = self.work.send(Work::Stop);
+    }
+    /// Returns when no driver runs.
+    pub(super) async fn ended(&self) {
+        let end = self.end.notified();
+        tokio::pin!(end);
+        // From here on it is not missed.
+        end.as_mut().enable();
+        if self.running.load(Ordering::Acquire) {
+            end.await;
+        }
     }
 }
 
