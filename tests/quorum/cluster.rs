@@ -830,7 +830,7 @@ impl Sim {
     // ---- rest ----------------------------------------------------------------------------------------------------------------
 
     fn at_rest(&self) -> bool {
-        self.number % 16 == 0 && self.tasks.is_empty() && self.unrest().is_empty()
+        self.number.is_multiple_of(16) && self.tasks.is_empty() && self.unrest().is_empty()
     }
 
     /// What is not settled yet; empty: nothing.

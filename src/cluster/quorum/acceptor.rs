@@ -30,7 +30,7 @@ impl Node {
         }
         if let Some(hold) = self.holds.get_mut(&place) {
             // PROTOCOL 9: a promise binds ballot 0 too, also where the prepare was never seen.
-            if hold.promised.round > 0 && !self.settings.plant.is_some_and(|p| p == Plant::VoteAfterPromise) {
+            if hold.promised.round > 0 && self.settings.plant != Some(Plant::VoteAfterPromise) {
                 let promised = hold.promised;
                 let keep = hold.prepare.is_none();
                 if keep {
@@ -39,7 +39,7 @@ impl Node {
                 return self.send(from, Message::Refused { place, promised }, 0, cx);
             }
             if let Some(vote) = hold.vote.clone()
-                && !self.settings.plant.is_some_and(|p| p == Plant::VoteNotBinding)
+                && self.settings.plant != Some(Plant::VoteNotBinding)
             {
                 let after = hold.saved;
                 return self.send(from, Message::Vote { place, vote }, after, cx);

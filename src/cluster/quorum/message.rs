@@ -259,11 +259,8 @@ pub struct Frame {
 impl Mode {
     pub fn is_compatible(self, other: Mode) -> bool {
         use Mode::*;
-        match (self, other) {
-            (Exclusive, _) | (_, Exclusive) => false,
-            (Shared | Reference, IntentExclusive) | (IntentExclusive, Shared | Reference) => false,
-            _ => true,
-        }
+        let excludes = |a: Mode, b: Mode| a == Exclusive || (matches!(a, Shared | Reference) && b == IntentExclusive);
+        !excludes(self, other) && !excludes(other, self)
     }
     /// Is the claim to be based on the newest version?
     pub fn is_based(self) -> bool {
