@@ -36,7 +36,6 @@ fn the_command_line_sees_mysqls_answers_and_errors() {
         ("INSERT INTO shop.t (name) VALUES (NULL)", "1048"),
         ("INSERT INTO shop.t (price) VALUES (1)", "1364"),
         ("CREATE TRIGGER x BEFORE INSERT ON shop.t FOR EACH ROW SET @a = 1", "1235"),
-        ("SET SESSION starling_write_consistency = 'QUORUM'", "1235"),
     ] {
         let (ok, message) = node.try_sql(text);
         assert!(!ok && message.contains(&format!("ERROR {code} ")), "{text}: {message}");
@@ -293,4 +292,43 @@ fn what_lost_between_nodes_is_listed() {
     let (ok, message) = nodes[0].try_sql("ALTER TABLE shop.u ADD COLUMN t VARCHAR(40) DEFAULT (UUID())");
     assert!(!ok && message.contains("ERROR 1235"), "{message}");
     assert_eq!(support::verify(&[&nodes[0], &nodes[1]]).0, 0);
+}
+
+/// PyMySQL hands over what stands behind an OK's numbers as it is.
+const TRACKING: &str = r#"
+import sys, pymysql
+c = pymysql.connect(host="127.0.0.1", port=int(sys.argv[1]), user="root", database="shop", autocommit=True, client_flag=1 << 23)
+k = c.cursor()
+def told(sql):
+    c.query(sql)
+    return c._result.message or b""
+assert told("USE shop") == b"\x00\x07\x01\x05\x04shop", told("USE shop")
+assert told("SET autocommit = 1") == b"\x00\x10\x00\x0e\x0aautocommit\x02ON"
+assert told("CREATE TABLE g (id INT PRIMARY KEY)") == b""
+told("SET session_track_gtids = OWN_GTID")
+own = told("INSERT INTO g VALUES (1)")
+k.execute("SELECT @@gtid_executed"); executed = k.fetchone()[0]
+assert own[2:3] == b"\x03" and own[4:5] == b"\x00", own
+own = own[6:].decode()
+k.execute("SELECT GTID_SUBSET(%s, %s), WAIT_FOR_EXECUTED_GTID_SET(%s, 1)", (own, executed, own)); assert k.fetchone() == (1, 0), (own, executed)
+assert told("BEGIN") == b"" and told("INSERT INTO g VALUES (2)") == b"" and b"\x03" in told("COMMIT")
+k.execute("SELECT GET_LOCK('a', 1), IS_FREE_LOCK('a')"); assert k.fetchone() == (1, 0)
+print("fine")
+"#;
+
+#[test]
+fn a_client_that_tracks_its_session_gets_the_gtids_of_its_commits() {
+    let under = tempfile::tempdir().expect("a directory");
+    let node = node(under.path());
+    let output = Command::new("/usr/bin/python3")
+        .args(["-c", TRACKING, &node.mysql.to_string()])
+        .stdin(Stdio::null())
+        .output()
+        .expect("python runs");
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(text.ends_with("fine\n"), "{text}");
 }

@@ -6,12 +6,13 @@
 //!
 //! Reading order: [`identity`] (who am I) → [`members`] and [`accounts`] (folds of control entries) → [`keyed`] and [`wire`]
 //! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admission`],
-//! [`propose`] and [`admit`] (letting in, removing) → [`stream`] (what peers get) and [`links`] (messages to them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
+//! [`propose`] and [`admit`] (letting in, removing) → [`stream`] (what peers get) and [`links`] (messages to them), [`asks`] (questions among them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
 //! [`clocks`] (what is known of them) → [`run`] (the tasks of all this).
 
 pub mod accounts;
 pub mod admission;
 pub mod admit;
+pub mod asks;
 pub mod client;
 pub mod clocks;
 pub mod commit;
@@ -116,6 +117,7 @@ pub struct Cluster {
     pub(crate) gossip: Gossip,
     pub(crate) fences: Arc<ingest::Fences>,
     commit: Arc<commit::Commit>,
+    asks: Arc<asks::Asks>,
     pub(crate) peers_changed: Notify,
     /// Why nothing may be written here now; read before every write.
     hindrance: ArcSwapOption<String>,
@@ -176,6 +178,7 @@ impl Cluster {
             gossip: Gossip::default(),
             fences: Arc::default(),
             commit: Arc::default(),
+            asks: Arc::default(),
             peers_changed: Notify::new(),
             hindrance: ArcSwapOption::new(Some(Arc::new("this node is starting".to_owned()))),
             late_amnesia: ArcSwapOption::empty(),
@@ -401,6 +404,10 @@ impl Cluster {
     /// The door to commits between nodes.
     pub fn commit(&self) -> &Arc<commit::Commit> {
         &self.commit
+    }
+    /// There are other members: what is promised of the whole cluster takes a quorum.
+    pub fn has_others(&self) -> bool {
+        self.commit.is_shared() || self.view.load().members.len() > 1
     }
     pub fn peers(&self) -> &Peers {
         &self.peers

@@ -55,7 +55,14 @@ impl Cluster {
             tasks.spawn(super::gossip::run(self.clone()));
             tasks.spawn(self.clone().regain());
             let commit = Arc::clone(self.commit());
-            self.on_txn(Arc::new(move |from, message| commit.message(from, message)));
+            let asked = Arc::downgrade(self);
+            self.on_txn(Arc::new(move |from, message| {
+                if !super::asks::is_ask(&message) {
+                    commit.message(from, message);
+                } else if let Some(cluster) = asked.upgrade() {
+                    cluster.asked(from, message);
+                }
+            }));
             tasks.spawn(commits(self.clone()));
         }
         Ok(Running { tasks, ingest })

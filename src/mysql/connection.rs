@@ -9,14 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use opensrv_mysql::CapabilityFlags as Cap;
+use opensrv_mysql::{CapabilityFlags as Cap, StatusFlags};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::auth::{self, Scramble};
 use crate::sql::Session;
 use crate::sql::error::SqlError;
-use crate::sql::result::{Done, ResultColumn, Status};
+use crate::sql::result::{Changes, Done, ResultColumn, Status};
 
 use super::column::{ResultCharset, describe, put_definition};
 use super::command::Command;
@@ -46,6 +46,8 @@ pub struct Wire<S> {
     pub status: Status,
     /// Writing failed: nothing more will reach the client.
     pub broken: bool,
+    /// What changed in the session, and could not be told behind rows.
+    pub untold: Option<Box<Changes>>,
 }
 
 impl<S: Stream> Wire<S> {
@@ -60,7 +62,15 @@ impl<S: Stream> Wire<S> {
                 ..Status::default()
             },
             broken: false,
+            untold: None,
         }
+    }
+    /// An OK packet.
+    pub fn ok(&mut self, header: u8, done: &Done, flags: StatusFlags) {
+        let untold = self.untold.take();
+        let tracks = self.capabilities.contains(Cap::CLIENT_SESSION_TRACK);
+        let changes = done.changes.as_deref().or(untold.as_deref()).filter(|_| tracks);
+        put_ok(&mut self.out, header, done, flags, changes);
     }
     pub async fn read(&mut self, limit: usize) -> Result<BytesMut, ReadError> {
         self.input.read(&mut self.stream, limit).await
@@ -140,11 +150,18 @@ async fn log_in<S: Stream>(wire: &mut Wire<S>, shared: &Arc<Shared>, ip: IpAddr,
     identity.attributes = response.attributes;
     let found_rows = response.capabilities.contains(Cap::CLIENT_FOUND_ROWS);
     let mut session = Session::new(shared.server.clone(), id, identity, found_rows, response.collation);
+    if response.capabilities.contains(Cap::CLIENT_SESSION_TRACK) {
+        session.track.turn_on();
+    }
     if let Some(database) = &response.database {
         session.use_database(database).map_err(Failure::Sql)?;
     }
     wire.status = session.status();
-    put_ok(&mut wire.out, 0, &Done::default(), flags(wire.status, false));
+    let done = Done {
+        changes: session.take_changes(),
+        ..Done::default()
+    };
+    wire.ok(0, &done, flags(wire.status, false));
     wire.flush().await?;
     Ok(session)
 }
@@ -245,7 +262,11 @@ impl<S: Stream> Connection<S> {
 
     fn ok(&mut self) {
         self.wire.status = self.session.status();
-        put_ok(&mut self.wire.out, 0, &Done::default(), flags(self.wire.status, false));
+        let done = Done {
+            changes: self.session.take_changes(),
+            ..Done::default()
+        };
+        self.wire.ok(0, &done, flags(self.wire.status, false));
     }
 
     fn fail(&mut self, error: &SqlError) -> Next {

@@ -26,6 +26,7 @@ pub fn offered() -> Cap {
         | Cap::CLIENT_PLUGIN_AUTH
         | Cap::CLIENT_CONNECT_ATTRS
         | Cap::CLIENT_PLUGIN_AUTH_LENENC_CLIENT_DATA
+        | Cap::CLIENT_SESSION_TRACK
         | Cap::CLIENT_DEPRECATE_EOF
 }
 

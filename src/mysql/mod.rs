@@ -6,7 +6,7 @@
 //! long blocks a runtime worker. Must not know: SQL (that is [`crate::sql`]), where rows come from.
 //!
 //! Reading order: [`listen`] → [`connection`] (handshake, then commands) → [`packet`], [`wire`] (framing, integers) →
-//! [`greeting`], [`login`] → [`command`] (what a command's bytes mean) → [`rows`] ([`column`], [`cell`]: results).
+//! [`greeting`], [`login`] → [`command`] (what a command's bytes mean) → [`rows`] ([`column`], [`cell`]: results; [`track`]: what changed in the session).
 
 pub mod cell;
 pub mod column;
@@ -18,6 +18,7 @@ pub mod login;
 pub mod packet;
 pub mod prepared;
 pub mod rows;
+pub mod track;
 pub mod wire;
 
 pub use listen::serve;

@@ -8,7 +8,7 @@ use starling_log::ValueRef;
 use tokio::io::AsyncWriteExt;
 
 use crate::sql::error::{Result, SqlError};
-use crate::sql::result::{Done, Mark, ResultColumn, Sink, Status};
+use crate::sql::result::{Changes, Done, Mark, ResultColumn, Sink, Status};
 
 use super::cell::{self, Cell};
 use super::column::{Described, ResultCharset, describe, put_definition};
@@ -106,18 +106,19 @@ impl<S: Stream> Sink for Rows<'_, S> {
         let flags = flags(status, more);
         let modern = self.wire.capabilities.contains(Cap::CLIENT_DEPRECATE_EOF);
         match (rows, modern) {
-            (true, false) => put_eof(&mut self.wire.out, done.warnings, flags),
-            (true, true) => put_ok(
-                &mut self.wire.out,
-                0xfe,
-                &Done {
+            (true, false) => {
+                put_eof(&mut self.wire.out, done.warnings, flags);
+                self.wire.untold = done.changes.clone().or(self.wire.untold.take());
+            }
+            (true, true) => {
+                let end = Done {
                     affected: 0,
                     last_insert_id: 0,
                     ..done.clone()
-                },
-                flags,
-            ),
-            (false, _) => put_ok(&mut self.wire.out, 0, done, flags),
+                };
+                self.wire.ok(0xfe, &end, flags);
+            }
+            (false, _) => self.wire.ok(0, done, flags),
         }
         Ok(())
     }
@@ -166,16 +167,23 @@ pub fn flags(status: Status, more: bool) -> StatusFlags {
     .fold(StatusFlags::empty(), |all, (_, flag)| all | flag)
 }
 
-/// An OK packet (header 0x00, or 0xfe where it ends rows).
-pub fn put_ok(writer: &mut PacketWriter, header: u8, done: &Done, flags: StatusFlags) {
+/// An OK packet (header 0x00, or 0xfe where it ends rows). `changes`: for clients that take what changed in their session.
+pub fn put_ok(writer: &mut PacketWriter, header: u8, done: &Done, flags: StatusFlags, changes: Option<&Changes>) {
+    let flags = match changes {
+        Some(_) => flags | StatusFlags::SERVER_SESSION_STATE_CHANGED,
+        None => flags,
+    };
     let out = writer.begin();
     out.push(header);
     put_lenenc(out, done.affected);
     put_lenenc(out, done.last_insert_id);
     out.extend_from_slice(&flags.bits().to_le_bytes());
     out.extend_from_slice(&done.warnings.to_le_bytes());
-    if !done.info.is_empty() {
+    if !done.info.is_empty() || changes.is_some() {
         put_lenenc_bytes(out, done.info.as_bytes());
+    }
+    if let Some(changes) = changes {
+        put_lenenc_bytes(out, &super::track::encode(changes));
     }
     writer.end();
 }

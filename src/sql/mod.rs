@@ -8,6 +8,7 @@ pub mod bind;
 pub mod error;
 pub mod fingerprint;
 pub mod func;
+pub mod gtid;
 pub mod lex;
 pub mod lower;
 pub mod meta;

@@ -64,6 +64,23 @@ pub struct Done {
     pub warnings: u16,
     /// `Rows matched: 1  Changed: 1  Warnings: 0` and the like.
     pub info: String,
+    /// What changed in the session; for clients that track it.
+    pub changes: Option<Box<Changes>>,
+}
+
+/// What changed in a session since its client was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    pub variables: Vec<(&'static str, String)>,
+    /// The default database was set (to this).
+    pub schema: Option<String>,
+    /// Anything at all (`session_track_state_change`).
+    pub state: bool,
+    pub gtids: Option<String>,
+    /// MySQL's eight letters of a transaction's state.
+    pub transaction: Option<[u8; 8]>,
+    /// The statements that open a transaction like the present one.
+    pub opening: Option<String>,
 }
 
 /// Session state that travels in status flags.

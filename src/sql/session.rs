@@ -4,14 +4,17 @@
 //! used only for the text shape, modes and catalog it was made for. Must not know: packets.
 
 pub mod args;
+mod asked;
 mod charset;
 pub mod errors;
 pub mod input;
+mod position;
 pub mod prepared;
 pub mod provider;
 pub mod registry;
 pub mod server;
 pub mod tables;
+pub mod track;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -72,6 +75,7 @@ pub struct Session {
     collation: Arc<str>,
     /// Isolation for the next transaction only (SET TRANSACTION without a scope).
     pub next_transaction: stmt::transaction::Next,
+    pub track: track::Track,
 }
 
 /// What SHOW WARNINGS shows.
@@ -111,6 +115,7 @@ pub struct Inputs<'a> {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        self.server.named.release_all(self.entry.id);
         self.server.registry.remove(self.entry.id);
     }
 }
@@ -140,6 +145,7 @@ impl Session {
             named: HashMap::new(),
             collation,
             next_transaction: stmt::transaction::Next::default(),
+            track: track::Track::default(),
         }
     }
     pub fn connection_id(&self) -> u32 {
@@ -298,6 +304,7 @@ impl Session {
             charset::of_database(&mut self.vars, &db.collation);
         }
         self.database = Some(found);
+        self.track.used();
         Ok(())
     }
     /// COM_FIELD_LIST.
@@ -328,6 +335,8 @@ impl Session {
         self.transaction.unlock_tables();
         self.vars = SessionVars::new(self.server.globals.clone());
         self.refresh();
+        self.server.named.release_all(self.entry.id);
+        self.track.reset();
         self.user_vars.clear();
         self.named.clear();
         self.diagnostics.clear();

@@ -22,7 +22,7 @@ use super::types::Ty;
 pub use convert::{
     bytes_per_char, charset_of, check_client_charset, default_collation, parse_sql_mode, resolve_charset, resolve_collation,
 };
-pub use settings::{Isolation, Settings};
+pub use settings::{Isolation, ReadWait, Settings, TrackGtids, TrackInfo};
 
 /// Where a variable lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,9 +186,13 @@ pub struct Facts {
     pub max_connections: u32,
 }
 
+/// Looks up a variable whose value is not stored; `None`: it is.
+pub type Live = Box<dyn Fn(&str) -> Option<VarValue> + Send + Sync>;
+
 /// The global values.
 pub struct Globals {
     values: ArcSwap<Vec<VarValue>>,
+    live: Option<Live>,
     /// Serializes SET GLOBAL (readers never wait).
     writing: parking_lot::Mutex<()>,
 }
@@ -215,11 +219,23 @@ impl Globals {
         }
         Globals {
             values: ArcSwap::from_pointee(values),
+            live: None,
             writing: parking_lot::Mutex::new(()),
         }
     }
+    pub fn with_live(mut self, live: Live) -> Globals {
+        self.live = Some(live);
+        self
+    }
     pub fn get(&self, index: usize) -> VarValue {
-        self.values.load()[index].clone()
+        self.live(index).unwrap_or_else(|| self.values.load()[index].clone())
+    }
+    fn live(&self, index: usize) -> Option<VarValue> {
+        let name = DEFS[index].name;
+        if !name.starts_with("gtid_") {
+            return None;
+        }
+        self.live.as_ref()?(name)
     }
     /// By a name known to exist (NULL otherwise).
     pub fn named(&self, name: &str) -> VarValue {
@@ -237,7 +253,7 @@ impl Globals {
         let values = self.values.load();
         let all = DEFS.iter().zip(values.iter()).enumerate();
         all.filter(|(_, (d, _))| d.reach != Reach::Session)
-            .map(|(i, (d, v))| (d.name, shown(i, v)))
+            .map(|(i, (d, v))| (d.name, shown(i, self.live(i).as_ref().unwrap_or(v))))
             .collect()
     }
     fn snapshot(&self) -> Arc<Vec<VarValue>> {
@@ -277,6 +293,9 @@ impl SessionVars {
     pub fn session(&self, index: usize) -> VarValue {
         if DEFS[index].reach == Reach::Global {
             return self.globals.get(index);
+        }
+        if let Some(live) = self.globals.live(index) {
+            return live;
         }
         self.own.get(&index).unwrap_or(&self.base[index]).clone()
     }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use starling_apply::engine::WriteError;
+use starling_apply::engine::{Committed, WriteError};
 
 use super::decide::{Decider, Proposal, Refused};
 use super::failed::Failed;
@@ -18,8 +18,11 @@ use super::statement::{self, Call, Inner, Shared, Work};
 /// How often a statement that loses races between nodes is run again before the client hears of it.
 const ATTEMPTS: usize = 32;
 
+/// What the work gave, and where it stands.
+type Alone<T> = (T, Committed);
+
 /// Runs the work as a transaction of its own.
-pub async fn run<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: Work<T, E>) -> Result<T, Failed<E>> {
+pub async fn run<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: Work<T, E>) -> Result<Alone<T>, Failed<E>> {
     let work: Shared<T, E> = Arc::new(Mutex::new(work));
     match home.shared.decider.get() {
         Some(decider) if decider.is_needed(call.level) => decided(home, call, &work, &**decider).await,
@@ -28,7 +31,7 @@ pub async fn run<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<
 }
 
 /// At ONE: the lane keeps what the job did.
-async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: &Shared<T, E>) -> Result<T, Failed<E>> {
+async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>, work: &Shared<T, E>) -> Result<Alone<T>, Failed<E>> {
     let (engine, locks) = (&home.shared.engine, &home.shared.locks);
     let tables = statement::definitions(call.tables.iter());
     let blocked = if home.tables.is_some() {
@@ -36,7 +39,7 @@ async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>
     } else {
         let job = statement::looking(work, locks, tables.clone(), call.at_once);
         match engine.write(call.db, call.wait_ms(), job).await {
-            Ok((value, _)) => return Ok(value),
+            Ok(done) => return Ok(done),
             Err(error) => match Inner::into_failed(error) {
                 Ok(failed) => return Err(failed),
                 Err(blocked) => blocked,
@@ -62,7 +65,7 @@ async fn in_turn<T: Send + 'static, E: Send + 'static>(
     work: &Shared<T, E>,
     party: &Arc<Party>,
     queue: Vec<super::locks::Wanted>,
-) -> Result<T, Failed<E>> {
+) -> Result<Alone<T>, Failed<E>> {
     let patience = home.patience(call.wait);
     party.take(&queue, &patience).await?;
     loop {
@@ -74,7 +77,7 @@ async fn in_turn<T: Send + 'static, E: Send + 'static>(
             if firm.make_firm() { Ok(done) } else { Err(Inner::Wounded) }
         });
         match home.shared.engine.write(call.db, call.wait_ms(), job).await {
-            Ok((done, _)) => return Ok(done.value),
+            Ok((done, committed)) => return Ok((done.value, committed)),
             Err(error) => match Inner::into_failed(error) {
                 Ok(failed) => return Err(failed),
                 Err(_) => party.settled(&patience).await?,
@@ -89,7 +92,7 @@ async fn decided<T: Send + 'static, E: Send + 'static>(
     call: &Call<'_>,
     work: &Shared<T, E>,
     decider: &dyn Decider,
-) -> Result<T, Failed<E>> {
+) -> Result<Alone<T>, Failed<E>> {
     let age = home.shared.age();
     for _ in 0..ATTEMPTS {
         let party = Seat::new(home.join(age, Kind::Statement));
@@ -108,7 +111,7 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
     decider: &dyn Decider,
     party: &Arc<Party>,
     age: Age,
-) -> Result<T, Failed<E>> {
+) -> Result<Alone<T>, Failed<E>> {
     let patience = home.patience(call.wait);
     party.take(&statement::definitions(call.tables.iter()), &patience).await?;
     loop {
@@ -124,7 +127,7 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
             },
         };
         if body.is_empty() {
-            return Ok(done.value);
+            return Ok((done.value, Committed::default()));
         }
         if !party.make_firm() {
             return Err(Failed::Denied(Denied::Wounded));
@@ -136,7 +139,10 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
             level: call.level,
         };
         return match decider.decide(proposal).await {
-            Ok(_) => Ok(done.value),
+            Ok(decided) => {
+                let placed = Some(decided.placed);
+                Ok((done.value, Committed { placed }))
+            }
             Err(refused) => Err(Failed::Refused(refused)),
         };
     }

@@ -14,6 +14,7 @@ pub mod commit;
 pub mod decide;
 pub mod failed;
 pub mod locks;
+pub mod named;
 pub mod quorum;
 mod shared;
 pub mod statement;
@@ -23,11 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use starling_apply::claim::{Claim, ClaimKey, Mode};
 use starling_apply::engine::{ApplyError, Committed};
 use starling_apply::overlay::{Overlay, OverlayMark};
 use starling_apply::readers::{Reader, Resting};
 use starling_apply::{Catalog, Table};
+use starling_log::Place;
 
 pub use decide::Level;
 pub use failed::Failed;
@@ -86,6 +89,8 @@ pub struct Transaction {
     locked: Option<Locked>,
     /// The age of one that lost its locks, for the one that tries again.
     again: Option<Age>,
+    /// What it committed since somebody asked.
+    places: SmallVec<[Place; 2]>,
 }
 
 /// Where a read runs.
@@ -115,7 +120,18 @@ impl Transaction {
             open: None,
             locked: None,
             again: None,
+            places: SmallVec::new(),
         }
+    }
+    /// Where the commits since the last call stand.
+    pub fn take_places(&mut self) -> SmallVec<[Place; 2]> {
+        std::mem::take(&mut self.places)
+    }
+    /// Does the next read see the newest state (no snapshot is pinned)?
+    pub fn reads_newest(&self) -> bool {
+        self.open
+            .as_ref()
+            .is_none_or(|o| o.options.newest || o.options.serializable || (o.reader.is_none() && o.resting.is_none()))
     }
     pub fn is_open(&self) -> bool {
         self.open.is_some()
@@ -257,7 +273,9 @@ impl Transaction {
         E: Send + 'static,
     {
         if self.open.is_none() {
-            return alone::run(&self.home, call, work).await;
+            let (value, committed) = alone::run(&self.home, call, work).await?;
+            self.places.extend(committed.placed.map(|p| p.place));
+            return Ok(value);
         }
         match self.run_open(call, work).await {
             Err(failed) if failed.ends_transaction() => Err(self.lose(failed)),
@@ -316,8 +334,10 @@ impl Transaction {
             level,
         };
         let outcome = commit::commit(&self.home.shared, finished).await;
-        if outcome.as_ref().is_err_and(Failed::lost) {
-            self.again = Some(age);
+        match &outcome {
+            Ok(committed) => self.places.extend(committed.placed.map(|p| p.place)),
+            Err(failed) if failed.lost() => self.again = Some(age),
+            Err(_) => {}
         }
         outcome
     }

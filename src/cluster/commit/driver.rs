@@ -218,6 +218,11 @@ impl Driver {
                 self.release();
             }
             Work::Input(input) => self.step(input),
+            Work::Seen(tell) => {
+                let mut seen = self.cluster.log.held();
+                seen.merge(&self.node.prepared());
+                tell(seen);
+            }
             Work::Look => self.look(),
             Work::Stop => self.stopped = true,
         }
@@ -261,7 +266,9 @@ impl Driver {
         self.look();
         self.step(Input::Tick);
         let stable = self.node.stable();
-        *self.commit.stable.lock() = stable;
+        self.commit
+            .stable
+            .send_if_modified(|known| std::mem::replace(known, stable) != stable);
         let now = self.seats.look(&self.node.epoch().clone());
         self.commit.reachable.store(now.reachable, Ordering::Release);
         for (voter, silent) in now.changed {

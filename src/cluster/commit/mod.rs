@@ -28,7 +28,7 @@ use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use starling_apply::claim::{Claim, ClaimKey, Mode};
 use starling_log::{Body, Stamp, VersionVector};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::members::Id;
 use super::quorum::{self, Answer, Epoch, Input, Kind, Level, Refusal, Version, Voter};
@@ -85,12 +85,16 @@ pub type Guard = Box<dyn std::any::Any + Send>;
 /// commits already.
 pub type Wound = Arc<dyn Fn(&[(ClaimKey, Mode)], Stamp) -> Option<Guard> + Send + Sync>;
 
+/// Takes how far this node is.
+pub type Seen = Box<dyn FnOnce(VersionVector) + Send>;
+
 enum Work {
     Propose(Box<quorum::Proposal>, oneshot::Sender<Verdict>),
     Admit(quorum::Seat, oneshot::Sender<Verdict>),
     Remove(Voter, oneshot::Sender<Verdict>),
     Message(Id, Bytes),
     Input(Input),
+    Seen(Seen),
     /// Held or applied grew, or somebody fell silent.
     Look,
     Stop,
@@ -103,7 +107,7 @@ pub struct Commit {
     epoch: ArcSwap<Epoch>,
     /// Voters that this node hears and that hear it, itself included.
     reachable: AtomicUsize,
-    stable: Mutex<Stamp>,
+    stable: watch::Sender<Stamp>,
     wound: Mutex<Option<Wound>>,
     looking: AtomicBool,
     running: AtomicBool,
@@ -129,7 +133,7 @@ impl Default for Commit {
             queue: Mutex::new(Some(queue)),
             epoch: ArcSwap::default(),
             reachable: AtomicUsize::new(1),
-            stable: Mutex::default(),
+            stable: watch::Sender::new(Stamp::default()),
             wound: Mutex::default(),
             looking: AtomicBool::new(false),
             running: AtomicBool::new(false),
@@ -149,7 +153,11 @@ impl Commit {
     }
     /// Nothing at or below it can appear any more.
     pub fn stable(&self) -> Stamp {
-        *self.stable.lock()
+        *self.stable.borrow()
+    }
+    /// Wakes whenever that grew.
+    pub fn watch_stable(&self) -> watch::Receiver<Stamp> {
+        self.stable.subscribe()
     }
     pub fn counts(&self) -> &Counts {
         &self.counts
@@ -203,6 +211,12 @@ impl Commit {
         let (told, verdict) = oneshot::channel();
         self.enter(Work::Remove(voter, told))?;
         Ok(verdict)
+    }
+
+    /// Tells, behind all that came in before, what this node holds or has a copy of: whatever it may have helped to commit. Not at
+    /// all if the queue is full.
+    pub(super) fn seen(&self, tell: Seen) {
+        let _ = self.work.try_send(Work::Seen(tell));
     }
 
     fn enter(&self, work: Work) -> Result<(), Refused> {

@@ -415,6 +415,15 @@ impl Node {
         open.map(|(place, _)| *place).collect()
     }
 
+    /// The highest places, by origin, whose changes it has and has not cleared: what may be committed without standing in the log here.
+    pub fn prepared(&self) -> VersionVector {
+        let mut all = VersionVector::new();
+        for (place, _) in self.holds.iter().filter(|(_, hold)| hold.prepare.is_some()) {
+            all.advance(place.origin, place.seq);
+        }
+        all
+    }
+
     /// Do prepared or unapplied transactions hold any key?
     pub fn holds_keys(&self) -> bool {
         !self.keys.is_empty()

@@ -14,16 +14,6 @@ use crate::sql::plan::{Arg, Context};
 use crate::sql::types::{Coercibility, Ty};
 use starling_apply::BaseType;
 
-/// Functions that wait: a statement with one is never run in place.
-const WAITING: &[&str] = &[
-    "sleep",
-    "get_lock",
-    "benchmark",
-    "wait_for_executed_gtid_set",
-    "release_lock",
-    "last_insert_id",
-];
-
 impl Binder<'_> {
     pub(crate) fn call(&mut self, call: &Call) -> Result<Ex> {
         if call.db.is_some() {
@@ -58,7 +48,7 @@ impl Binder<'_> {
             }
             Class::Scalar => {}
         }
-        if WAITING.contains(&call.name.as_str()) {
+        if func::ask::WAITING.contains(&call.name.as_str()) {
             self.waits = true;
         }
         let mut args = Vec::with_capacity(call.args.len());

@@ -21,8 +21,6 @@ pub const FUNCTIONS: &[Function] = &[
     row("sleep", (1, 1), &[Double], rule::bool_not_null, "starling_sleep").volatile(),
     row("benchmark", (2, 2), &[Int, Any], rule::int, "starling_refused").custom(|_, _, _| "starling_refused('BENCHMARK')".to_string()),
     row("load_file", (1, 1), &[Text], rule::binary_of_first, "").custom(|_, _, _| "starling_refused('LOAD_FILE')".to_string()),
-    row("get_lock", (2, 2), &[Text, Double], rule::int_nullable, "").custom(|_, _, _| "starling_refused('GET_LOCK')".to_string()),
-    row("release_lock", (1, 1), &[Text], rule::int_nullable, "").custom(|_, _, _| "starling_refused('RELEASE_LOCK')".to_string()),
     row("inet_aton", (1, 1), &[Text], |_| Ty::unsigned(true), "starling_inet_aton"),
     row("inet_ntoa", (1, 1), &[Int], rule::text_nullable::<31>, "starling_inet_ntoa"),
     row("inet6_aton", (1, 1), &[Text], |_| Ty::binary(16, true), "starling_inet6_aton"),

@@ -15,6 +15,7 @@ use rusqlite::Connection;
 use super::types::Ty;
 
 pub mod aggregate;
+pub mod ask;
 pub mod cast;
 pub mod context;
 pub mod control;
@@ -267,6 +268,7 @@ static FAMILIES: &[&[Function]] = &[
     hash::FUNCTIONS,
     misc::FUNCTIONS,
     session::FUNCTIONS,
+    ask::FUNCTIONS,
     aggregate::FUNCTIONS,
 ];
 
@@ -291,6 +293,7 @@ pub fn register(connection: &Connection) -> rusqlite::Result<()> {
         hash::BODIES,
         misc::BODIES,
         session::BODIES,
+        ask::BODIES,
         convert::BODIES,
     ];
     let split = string::BODIES.iter().chain(temporal::BODIES).chain(json::BODIES);

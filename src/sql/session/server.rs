@@ -1,7 +1,7 @@
 //! What all sessions of the process share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use starling_apply::{Engine, Table};
@@ -54,6 +54,8 @@ pub struct Server {
     pub started: Instant,
     /// The lock table, and who decides between nodes.
     pub transactions: Arc<txn::Shared>,
+    /// GET_LOCK.
+    pub named: Arc<txn::named::Named>,
 }
 
 /// Counted for SHOW STATUS and the metrics.
@@ -81,11 +83,15 @@ impl Counters {
 
 impl Server {
     pub fn new(engine: Arc<Engine>, cluster: Arc<Cluster>, facts: &Facts) -> Arc<Server> {
-        Arc::new(Server {
+        Arc::new_cyclic(|server: &Weak<Server>| Server {
             transactions: txn::Shared::new(Arc::clone(&engine)),
+            named: txn::named::Named::new(Arc::clone(&cluster)),
             engine,
             cluster,
-            globals: Arc::new(Globals::new(facts)),
+            globals: Arc::new(Globals::new(facts).with_live({
+                let server = server.clone();
+                Box::new(move |name| server.upgrade()?.live(name))
+            })),
             plans: PlanCache::new(),
             registry: Registry::default(),
             counters: Counters::default(),

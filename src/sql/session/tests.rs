@@ -276,5 +276,6 @@ async fn locked_tables_are_left_alone_by_others() {
     assert_eq!(w.run("select count(*) from t").await, ["2"]);
 }
 
+mod asking;
 mod deciding;
 mod transactions;

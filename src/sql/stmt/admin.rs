@@ -110,6 +110,7 @@ pub fn value_of(session: &Session, text: &[u8], expr: &Expr, inputs: &Inputs<'_>
         .reader(&dbs)
         .map_err(|e| crate::sql::session::errors::from_apply(&e))?;
     let _functions = crate::sql::func::context::enter(super::write::function_context(session, false));
+    let _asked = binder.waits.then(|| crate::sql::func::ask::enter(session.asked()));
     let rows = tokio::task::block_in_place(|| select::collect(&reader, &format!("SELECT {sql}"), &values, 1))?;
     let value = rows
         .first()
@@ -148,6 +149,7 @@ fn prepare(session: &mut Session, name: &str, source: &PrepareSource) -> Result<
     session.named.remove(&name.to_lowercase());
     let (prepared, _) = Prepared::new(session, &text)?;
     session.named.insert(name.to_lowercase(), prepared);
+    session.track.prepared();
     Ok(Done {
         info: "Statement prepared".into(),
         ..Done::default()

@@ -75,6 +75,7 @@ pub async fn run(session: &mut Session, text: &[u8], list: &[SetStatement], inpu
     session.user_vars.retain(|name, _| !name.starts_with(ANSWER));
     session.vars = vars;
     session.refresh();
+    session.track.set(&list);
     for effect in effects {
         match effect {
             Effect::User { name, value } => {

@@ -76,6 +76,7 @@ pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, i
     session.diagnostics.add(copied.warnings);
     session.keep(copied.effects);
     let rows = send(plan, &copied.rows, sink)?;
+    session.track.read(rows);
     Ok(select::done(session, rows))
 }
 

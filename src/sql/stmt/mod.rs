@@ -74,6 +74,9 @@ pub async fn run_plan(
 ) -> Result<()> {
     session.diagnostics.clear();
     transaction::open_implicitly(session)?;
+    if matches!(&**plan, Plan::Select(select) if !select.lowered.tables.is_empty()) {
+        session.before_read().await?;
+    }
     let (plan, using) = origin.settle(session, plan).await?;
     let done = match &*plan {
         Plan::Select(select) => {
@@ -82,7 +85,9 @@ pub async fn run_plan(
         }
         Plan::Write(write) => {
             write.count(&session.server.counters);
-            write::run(session, &plan, inputs, sink).await?
+            let done = write::run(session, &plan, inputs, sink).await?;
+            session.track.wrote();
+            done
         }
     };
     drop(using);
@@ -143,6 +148,8 @@ pub(crate) fn keep(session: &Session, key: Key, raws: &[RawLiteral<'_>], pins: P
 /// The closing OK; `None`: rows were sent and counted by the statement itself.
 fn finish(session: &mut Session, mut done: Done, sink: &mut dyn Sink, more: bool) -> Result<()> {
     done.warnings = session.diagnostics.count16();
+    // What an EXECUTE'd statement changed is in there already.
+    done.changes = session.take_changes().or(done.changes);
     let status = session.status();
     sink.done(&done, status, more)
 }

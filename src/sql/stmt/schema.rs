@@ -43,7 +43,7 @@ pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inpu
 }
 
 /// Runs one piece through `Engine::alter`. Blocking.
-fn alter(session: &Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<DdlStep> {
+fn alter(session: &mut Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<DdlStep> {
     let server = session.server.clone();
     let collation = session.vars.named("collation_server").as_str().to_string();
     let wait_ms = session.vars.named("lock_wait_timeout").as_u64().saturating_mul(1000);
@@ -58,10 +58,11 @@ fn alter(session: &Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> 
         kept = Some(step);
         Ok(change)
     };
-    server
+    let committed = server
         .engine
         .alter(piece.db.as_deref(), wait_ms, Box::new(check))
         .map_err(|e| missing_database(from_write(e), piece))?;
+    session.track.committed(committed.placed.map(|p| p.place));
     Ok(kept.unwrap_or_default())
 }
 
@@ -139,6 +140,7 @@ fn forget_dropped(session: &mut Session, statement: &Statement) {
     if let Statement::DropDatabase { name, .. } = statement
         && session.database.as_deref().is_some_and(|d| d.eq_ignore_ascii_case(name))
     {
+        session.track.used();
         session.database = None;
         session.entry.update(|s| s.database = None);
     }

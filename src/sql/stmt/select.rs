@@ -13,7 +13,7 @@ use starling_log::{Value, ValueRef};
 
 use crate::sql::ast::{Expr, Into, Parsed, Query, Select, SelectItem, SetExpr, Span, Statement};
 use crate::sql::error::{Result, SqlError};
-use crate::sql::func::context;
+use crate::sql::func::{ask, context};
 use crate::sql::meta;
 use crate::sql::plan::SelectPlan;
 use crate::sql::result::{Done, Sink};
@@ -51,6 +51,7 @@ pub fn read(session: &mut Session, plan: &SelectPlan, inputs: &Inputs<'_>, sink:
         millis: session.settings().max_execution_ms,
     };
     let short = plan.short;
+    let asked = plan.waits.then(|| session.asked());
     let view = (dbs.len() < plan.lowered.dbs.len()).then(|| session.view());
     let entry = session.entry.clone();
     let source = session.transaction.source(&dbs).map_err(from_failed_empty)?;
@@ -61,6 +62,7 @@ pub fn read(session: &mut Session, plan: &SelectPlan, inputs: &Inputs<'_>, sink:
     let counted = {
         let _view = view.map(meta::enter);
         let _functions = context::enter(functions);
+        let _asked = asked.map(ask::enter);
         if short && limit.millis == 0 {
             step(connection, plan, &values, sink, limit.rows, false)
         } else {
@@ -88,6 +90,9 @@ pub fn read(session: &mut Session, plan: &SelectPlan, inputs: &Inputs<'_>, sink:
     session.keep(context::take_effects());
     session.diagnostics.add(context::take_warnings());
     let rows = counted.map_err(|e| limit.explain(e))?;
+    if !plan.lowered.tables.is_empty() {
+        session.track.read(rows);
+    }
     let done = done(session, rows);
     if let Some(found) = found? {
         session.rows_found = found;
@@ -206,6 +211,9 @@ async fn gather(session: &mut Session, text: &[u8], query: Query, inputs: &Input
         return Err(SqlError::internal("not a query"));
     };
     let origin = Origin::parsed(text, &parsed, catalog, None);
+    if !matches!(&plan, Plan::Select(select) if select.lowered.tables.is_empty()) {
+        session.before_read().await?;
+    }
     let (shared, _using) = origin.settle(session, &Arc::new(plan)).await?;
     let Plan::Select(plan) = &*shared else {
         return Err(SqlError::internal("not a query"));

@@ -30,8 +30,10 @@ fn options(session: &mut Session, read_only: Option<bool>) -> Options {
 /// With autocommit off every statement on tables opens a transaction, if none is open.
 pub fn open_implicitly(session: &mut Session) -> Result<()> {
     if !session.settings().autocommit && !session.transaction.is_open() {
+        let opening = session.opening(None, false);
         let options = options(session, None);
         session.transaction.begin(options);
+        session.track.opened(false, opening);
     }
     Ok(())
 }
@@ -40,10 +42,13 @@ pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: boo
     Counters::add(&session.server.counters.begins);
     end(session).await?;
     session.transaction.unlock_tables();
+    let opening = session.opening(read_only, snapshot);
     let options = options(session, read_only);
     session.transaction.begin(options);
+    session.track.opened(true, opening);
     // Only a snapshot that reads go by is worth pinning.
     if snapshot && !options.newest && !options.serializable {
+        session.before_read().await?;
         session.transaction.pin().map_err(|e| from_apply(&e))?;
     }
     Ok(Done::default())
@@ -72,8 +77,10 @@ pub async fn rollback(session: &mut Session, chain: bool, release: bool) -> Resu
 /// CHAIN opens the next one as the last was opened.
 fn after(session: &mut Session, ended: Option<Options>, chain: bool, release: bool) -> Result<Done> {
     if chain {
+        let opening = session.opening(ended.map(|o| o.read_only).filter(|only| *only), false);
         let options = ended.unwrap_or_else(|| options(session, None));
         session.transaction.begin(options);
+        session.track.opened(true, opening);
     }
     if release {
         session.entry.killed.cancel();

@@ -294,8 +294,8 @@ fn conclude(session: &mut Session, plan: &WritePlan, outcome: Outcome, sink: &mu
     Ok(Done {
         affected: outcome.affected,
         last_insert_id: given.unwrap_or(outcome.insert_id),
-        warnings: 0,
         info,
+        ..Done::default()
     })
 }
 

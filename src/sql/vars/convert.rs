@@ -4,6 +4,7 @@
 
 use super::{Def, Kind, Rule, VarValue};
 use crate::sql::error::{Result, SqlError};
+use crate::sql::gtid::GtidSet;
 
 /// sql_mode's words with their bits, in MySQL's order.
 const SQL_MODES: &[(&str, u64)] = &[
@@ -298,7 +299,7 @@ pub fn check_rule(def: &Def, value: &VarValue) -> Result<()> {
         return refused();
     }
     match def.name {
-        "starling_read_wait" if value.as_str() != "NONE" => refused(),
+        "starling_read_after" => GtidSet::parse(value.as_str()).map(|_| ()),
         "character_set_client" => check_client_charset(value.as_str()),
         _ => Ok(()),
     }

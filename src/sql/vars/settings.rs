@@ -1,7 +1,10 @@
 //! The session variables that statements ask all the time, in typed form; read again after every SET.
 
+use std::sync::Arc;
+
 use super::{SessionVars, VarValue};
 use crate::sql::bind::SqlMode;
+use crate::sql::gtid::GtidSet;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {
@@ -10,6 +13,49 @@ pub enum Isolation {
     #[default]
     RepeatableRead,
     Serializable,
+}
+
+/// What reads wait for (`starling_read_wait`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadWait {
+    #[default]
+    Off,
+    Session,
+    Cluster,
+    Stable,
+}
+
+impl ReadWait {
+    pub fn name(self) -> &'static str {
+        match self {
+            ReadWait::Off => "OFF",
+            ReadWait::Session => "SESSION",
+            ReadWait::Cluster => "CLUSTER",
+            ReadWait::Stable => "STABLE",
+        }
+    }
+    fn named(name: Option<&str>) -> ReadWait {
+        let all = [ReadWait::Session, ReadWait::Cluster, ReadWait::Stable];
+        all.into_iter().find(|w| name == Some(w.name())).unwrap_or_default()
+    }
+}
+
+/// `session_track_gtids`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrackGtids {
+    #[default]
+    Off,
+    Own,
+    All,
+}
+
+/// `session_track_transaction_info`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrackInfo {
+    #[default]
+    Off,
+    State,
+    Characteristics,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -46,6 +92,16 @@ pub struct Settings {
     pub div_precision_increment: u8,
     pub default_week_format: u8,
     pub max_error_count: usize,
+    pub read_wait: ReadWait,
+    /// What reads wait for besides; `None`: nothing.
+    pub read_after: Option<Arc<GtidSet>>,
+    pub read_wait_secs: u64,
+    pub track_gtids: TrackGtids,
+    pub track_info: TrackInfo,
+    pub track_schema: bool,
+    pub track_state: bool,
+    /// Names of the variables that a client is told of, separated by commas.
+    pub tracked: String,
 }
 
 impl Settings {
@@ -94,6 +150,26 @@ impl Settings {
             div_precision_increment: number("div_precision_increment") as u8,
             default_week_format: number("default_week_format") as u8,
             max_error_count: number("max_error_count") as usize,
+            read_wait: ReadWait::named(text("starling_read_wait").as_deref()),
+            // It was parsed when it was set.
+            read_after: text("starling_read_after")
+                .filter(|t| !t.is_empty())
+                .and_then(|t| GtidSet::parse(&t).ok())
+                .map(Arc::new),
+            read_wait_secs: number("starling_read_wait_timeout"),
+            track_gtids: match text("session_track_gtids").as_deref() {
+                Some("OWN_GTID") => TrackGtids::Own,
+                Some("ALL_GTIDS") => TrackGtids::All,
+                _ => TrackGtids::Off,
+            },
+            track_info: match text("session_track_transaction_info").as_deref() {
+                Some("STATE") => TrackInfo::State,
+                Some("CHARACTERISTICS") => TrackInfo::Characteristics,
+                _ => TrackInfo::Off,
+            },
+            track_schema: on("session_track_schema"),
+            track_state: on("session_track_state_change"),
+            tracked: text("session_track_system_variables").unwrap_or_default(),
         }
     }
 }

@@ -42,7 +42,6 @@ fn what_would_change_meaning_is_refused_by_name() {
     let mut v = vars();
     for (name, value) in [
         ("sql_auto_is_null", VarValue::Int(1)),
-        ("starling_read_wait", VarValue::text("STABLE")),
         ("auto_increment_increment", VarValue::Int(2)),
     ] {
         let error = v.set(find(name).unwrap(), Some(value)).unwrap_err();
