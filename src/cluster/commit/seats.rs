@@ -11,10 +11,10 @@ use starling_log::Origin;
 use tokio::sync::oneshot;
 
 use super::Verdict;
-use crate::cluster::Cluster;
 use crate::cluster::gossip::Health;
 use crate::cluster::members::{Ban, Id};
 use crate::cluster::quorum::{Epoch, Seat, Voter};
+use crate::cluster::{Cluster, View};
 
 /// Between two looks at who is to be admitted.
 const CHANGE_EVERY: Duration = Duration::from_millis(200);
@@ -22,6 +22,7 @@ const CHANGE_EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Seats {
     cluster: Arc<Cluster>,
     me: Seat,
+    view: Option<Arc<View>>,
     by_voter: BTreeMap<Voter, Id>,
     silent: BTreeSet<Voter>,
     changing: Option<oneshot::Receiver<Verdict>>,
@@ -39,6 +40,7 @@ impl Seats {
         Seats {
             cluster,
             me,
+            view: None,
             by_voter: BTreeMap::new(),
             silent: BTreeSet::new(),
             changing: None,
@@ -46,14 +48,15 @@ impl Seats {
         }
     }
 
-    /// Whose voter it is.
+    /// Whose voter it is; `None`: nobody's, or an incarnation that is gone.
     pub fn identity(&mut self, voter: Voter) -> Option<Id> {
-        if let Some(id) = self.by_voter.get(&voter) {
-            return Some(*id);
+        let view = self.cluster.view();
+        if !self.view.as_ref().is_some_and(|known| Arc::ptr_eq(known, &view)) {
+            let present = view.members.iter().map(|m| (m.origins[1], m.identity));
+            self.by_voter = present.collect();
+            self.view = Some(view);
         }
-        let found = self.cluster.view().members.by_origin(voter).map(|m| m.identity)?;
-        self.by_voter.insert(voter, found);
-        Some(found)
+        self.by_voter.get(&voter).copied()
     }
 
     pub fn is_quorum(&self, origin: Origin) -> bool {
