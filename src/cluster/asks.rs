@@ -108,7 +108,7 @@ fn answer(number: u64, seen: &VersionVector) -> Bytes {
 
 /// Number and vector of an answer, mark and kind taken off.
 fn read_answer(mut rest: Bytes) -> Option<(u64, VersionVector)> {
-    if rest.len() < 8 || (rest.len() - 8) % 10 != 0 {
+    if rest.len() < 8 || !(rest.len() - 8).is_multiple_of(10) {
         return None;
     }
     let number = rest.get_u64_le();

@@ -202,8 +202,10 @@ impl Binder<'_> {
         let mut bound = self.subquery_text(query, Some(columns), Names::Matter)?;
         let qualifier = self.qualifier(alias);
         if bound.sql.contains("starling_assign(") {
-            // Computed once for each row, used or not: neither merged nor thinned out.
-            bound.sql = format!("SELECT DISTINCT * FROM ({} LIMIT -1 OFFSET 0)", bound.sql);
+            // Computed once for each row, used or not: neither merged nor thinned out. DISTINCT has SQLite compute columns that
+            // nobody reads; where there are tables it would merge equal rows.
+            let distinct = if bound.sql.contains(" FROM ") { "" } else { "DISTINCT " };
+            bound.sql = format!("SELECT {distinct}* FROM ({} LIMIT -1 OFFSET 0)", bound.sql);
         }
         let sql = format!("({}) AS {qualifier}", bound.sql);
         let source = Source {
