@@ -74,6 +74,8 @@ impl Decider for ClusterDecider {
             };
             let verdict = self.cluster.commit().propose(proposal).map_err(refused)?;
             match verdict.await {
+                // It is committed: no error may say otherwise, and no OK may say that all have it.
+                Ok(Ok(decided)) if decided.not_all => Err(Refused::Unknown("committed, but not all members had voted for it".to_owned())),
                 Ok(Ok(decided)) => Ok(Decided {
                     placed: Placed {
                         place: decided.version.place,
