@@ -146,7 +146,10 @@ impl Named {
     fn is_deadlock(&self, state: &State, key: &(u32, String)) -> bool {
         let waits_for = |session: u32| {
             let waiting = state.claims.iter().find(|((of, _), claim)| *of == session && claim.count == 0);
-            waiting.and_then(|(_, claim)| claim.holder).filter(|h| h.node == self.me)
+            let ((_, name), claim) = waiting?;
+            // Who has one vote may be waiting as well: only who has the lock holds anybody up.
+            let has = |of: u32| state.claims.get(&(of, name.clone())).is_some_and(|c| c.count > 0);
+            claim.holder.filter(|h| h.node == self.me && has(h.session))
         };
         let mut at = waits_for(key.0);
         for _ in 0..state.claims.len() {
