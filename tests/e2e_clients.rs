@@ -274,10 +274,10 @@ fn what_lost_between_nodes_is_listed() {
     there(&nodes[1], "SELECT COUNT(*) FROM shop.u", "0\n");
     // Each writes while the other is away: both take the same unique value.
     nodes[0].term();
-    nodes[1].sql("INSERT INTO shop.u VALUES (1, 'x')");
+    nodes[1].sql_at_one("INSERT INTO shop.u VALUES (1, 'x')");
     nodes[1].term();
     nodes[0].start();
-    nodes[0].sql("INSERT INTO shop.u VALUES (2, 'x')");
+    nodes[0].sql_at_one("INSERT INTO shop.u VALUES (2, 'x')");
     nodes[1].start();
     for node in &nodes {
         there(node, "SELECT id FROM shop.u", "2\n");

@@ -20,7 +20,7 @@ fn fill(node: &Node, from: i64, to: i64) {
     let statements: Vec<String> = (from..to)
         .map(|id| format!("INSERT INTO shop.items VALUES ({id}, 'row {id}')"))
         .collect();
-    node.sql(&statements.join(";"));
+    node.sql_at_one(&statements.join(";"));
 }
 
 fn sees(node: &Node, rows: i64) {
@@ -385,10 +385,10 @@ fn of_two_writes_of_a_row_the_later_wins_and_the_loser_says_so() {
     sees(&nodes[1], 1);
     // Apart: two writes first, one writes later; then they meet.
     assert!(nodes[0].term().success());
-    nodes[1].sql("UPDATE shop.items SET label = 'earlier' WHERE id = 1");
+    nodes[1].sql_at_one("UPDATE shop.items SET label = 'earlier' WHERE id = 1");
     assert!(nodes[1].term().success());
     nodes[0].start();
-    nodes[0].sql("UPDATE shop.items SET label = 'later' WHERE id = 1");
+    nodes[0].sql_at_one("UPDATE shop.items SET label = 'later' WHERE id = 1");
     nodes[1].start();
     for node in &nodes {
         until("the later write is there", || {
@@ -405,4 +405,33 @@ fn of_two_writes_of_a_row_the_later_wins_and_the_loser_says_so() {
         .collect();
     assert!(updates.contains(&("earlier".into(), true.into())), "{updates:?}");
     assert!(updates.contains(&("later".into(), Value::Null)), "{updates:?}");
+}
+
+#[test]
+fn a_majority_goes_on_and_a_minority_refuses_at_once() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = cluster(&["one", "two", "three"], under.path());
+    nodes[0].sql(SHOP);
+    let votes =
+        |node: &Node| get(node.http, "/readyz").is_some_and(|(_, body)| json(&body, "members") == 3 && json(&body, "quorum") == true);
+    until("all of them vote", || nodes.iter().all(votes));
+    for (id, node) in nodes.iter().enumerate() {
+        until("the table is there", || node.try_sql(COUNT).0);
+        node.sql(&format!("INSERT INTO shop.items VALUES ({id}, 'of {}')", node.name));
+    }
+    nodes[2].kill();
+    nodes[0].sql("UPDATE shop.items SET label = 'by two of three' WHERE id = 0");
+    nodes[1].kill();
+    until("a minority says that it is one", || {
+        let (done, text) = nodes[0].try_sql("UPDATE shop.items SET label = 'alone' WHERE id = 1");
+        assert!(!done, "one of three has decided");
+        text.contains("ERROR 1047")
+    });
+    assert_eq!(nodes[0].sql("SELECT label FROM shop.items WHERE id = 0").trim(), "by two of three");
+    nodes[1].start();
+    nodes[2].start();
+    until("they decide again", || {
+        nodes[0].try_sql("INSERT INTO shop.items VALUES (9, 'together')").0
+    });
+    until("all are equal", || verify(&all(&nodes)).0 == 0);
 }

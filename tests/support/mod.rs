@@ -140,6 +140,10 @@ impl Node {
         assert!(output.0, "{text}\n{}\n{}", output.1, self.log());
         output.1
     }
+    /// The same at consistency `ONE`: for nodes whose peers are away, or that are to differ for a while.
+    pub fn sql_at_one(&self, text: &str) -> String {
+        self.sql(&format!("SET starling_write_consistency = 'ONE'; {text}"))
+    }
     pub fn try_sql(&self, text: &str) -> (bool, String) {
         let output = Command::new("mariadb")
             .args(["--no-defaults", "-h127.0.0.1", "-uroot", "-N", "-B"])
