@@ -153,6 +153,11 @@ impl Cluster {
 
 impl Driver {
     fn run(&mut self) {
+        // What the log says of members is said again at every start: the pending records may not have it yet.
+        let early = self.commit.early.lock().take().unwrap_or_default();
+        for change in early {
+            self.step(change);
+        }
         self.commit.running.store(true, Ordering::Release);
         self.show_epoch();
         self.carry_out();

@@ -109,6 +109,8 @@ pub struct Commit {
     reachable: AtomicUsize,
     stable: watch::Sender<Stamp>,
     wound: Mutex<Option<Wound>>,
+    /// Changes of members that the log held before the driver began; `None` since then.
+    early: Mutex<Option<Vec<Input>>>,
     looking: AtomicBool,
     running: AtomicBool,
     /// The driver has ended.
@@ -135,6 +137,7 @@ impl Default for Commit {
             reachable: AtomicUsize::new(1),
             stable: watch::Sender::new(Stamp::default()),
             wound: Mutex::default(),
+            early: Mutex::new(Some(Vec::new())),
             looking: AtomicBool::new(false),
             running: AtomicBool::new(false),
             end: tokio::sync::Notify::new(),
@@ -237,8 +240,10 @@ impl Commit {
     }
     /// An entry that changes epochs or fences is applied.
     pub(super) fn changed(&self, version: Version, causes: VersionVector, change: quorum::Change) {
-        if self.running.load(Ordering::Acquire) {
-            self.input(Input::Changed { version, causes, change });
+        let input = Input::Changed { version, causes, change };
+        match self.early.lock().as_mut() {
+            Some(early) => early.push(input),
+            None => self.input(input),
         }
     }
     /// Has the driver look at what is held and applied; many calls are one.
