@@ -157,6 +157,32 @@ async fn who_is_there_is_known_and_who_ends_is_down_at_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_stream_is_never_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = pair(dir.path()).await;
+    let since = |node: &Node, of: &Node| node.cluster.peers().get(of.cluster.node_id()).and_then(|p| p.connected);
+    let before = since(&two, &one);
+    // Entries and messages through several heartbeats.
+    let engine = one.engine.clone();
+    let writer = tokio::task::spawn_blocking(move || {
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_millis(1_500) {
+            engine.control::<String>("test", b"{}".to_vec()).unwrap();
+        }
+    });
+    while !writer.is_finished() {
+        assert!(one.cluster.send(two.cluster.node_id(), Bytes::from_static(b"message")));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    writer.await.unwrap();
+    let (a, b) = (one.cluster.clone(), two.cluster.clone());
+    until("all of it is there", || b.log().held_of(1) == a.log().held_of(1)).await;
+    assert_eq!(since(&two, &one), before, "the stream was opened anew");
+    one.end().await;
+    two.end().await;
+}
+
 /// A decided entry as the coordinator's driver would place it.
 fn decided(origin: u16, seq: u64, hlc: Hlc) -> Entry {
     Entry {

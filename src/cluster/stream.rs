@@ -130,12 +130,22 @@ impl Sender {
                 self.grown.borrow_and_update();
                 match self.fill().await {
                     Ok(any) => self.more = any,
-                    Err(reason) => return Some(self.farewell(reason)),
+                    Err(reason) => match self.farewell(reason) {
+                        Ok(frame) => {
+                            self.ready.push_back(frame);
+                            continue;
+                        }
+                        Err(error) => return Some(Err(error)),
+                    },
                 }
             }
             // A busy stream still has to say that it lives, and what time it is.
             if futures::FutureExt::now_or_never(self.beat.tick()).is_some() {
-                return Some(self.heartbeat());
+                // Behind what waits already: frames leave in the order of their numbers.
+                match self.heartbeat() {
+                    Ok(frame) => self.ready.push_back(frame),
+                    Err(error) => return Some(Err(error)),
+                }
             }
             if yielded || self.more || !self.ready.is_empty() {
                 continue;
