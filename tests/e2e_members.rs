@@ -77,7 +77,6 @@ fn who_is_killed_is_suspected_soon_and_down_soon_after() {
 }
 
 #[test]
-#[ignore = "has failed on a busy machine, and why was not found: run it by name"]
 fn who_was_paused_comes_back_by_itself() {
     let under = tempfile::tempdir().unwrap();
     let nodes = cluster(&["one", "two", "three"], under.path());
@@ -92,7 +91,6 @@ fn who_was_paused_comes_back_by_itself() {
 }
 
 #[test]
-#[ignore = "has failed on a busy machine, and why was not found: run it by name"]
 fn who_is_removed_is_refused_until_it_is_allowed() {
     let under = tempfile::tempdir().unwrap();
     let mut nodes = cluster(&["one", "two", "three"], under.path());

@@ -10,7 +10,6 @@ use starling_apply::engine::{Committed, WriteError};
 
 use super::decide::{Decider, Proposal, Refused};
 use super::failed::Failed;
-use super::locks::core::Age;
 use super::locks::{Denied, Kind, Party, Seat};
 use super::shared::Home;
 use super::statement::{self, Call, Inner, Shared, Work};
@@ -93,13 +92,15 @@ async fn decided<T: Send + 'static, E: Send + 'static>(
     work: &Shared<T, E>,
     decider: &dyn Decider,
 ) -> Result<Alone<T>, Failed<E>> {
-    let age = home.shared.age();
+    let mut party = Seat::new(home.join(home.shared.age(), Kind::Statement).first_attempt());
     for _ in 0..ATTEMPTS {
-        let party = Seat::new(home.join(age, Kind::Statement));
-        match propose(home, call, work, decider, &party, age).await {
+        match propose(home, call, work, decider, &party).await {
             Err(failed) if failed.lost() => {}
             other => return other,
         }
+        let age = party.age();
+        drop(party);
+        party = Seat::new(home.join(age, Kind::Statement));
     }
     Err(Failed::Refused(Refused::Conflict))
 }
@@ -110,7 +111,6 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
     work: &Shared<T, E>,
     decider: &dyn Decider,
     party: &Arc<Party>,
-    age: Age,
 ) -> Result<Alone<T>, Failed<E>> {
     let patience = home.patience(call.wait);
     party.take(&statement::definitions(call.tables.iter()), &patience).await?;
@@ -135,7 +135,7 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
         let proposal = Proposal {
             body,
             claims: [done.asked, done.changed].concat(),
-            age,
+            age: party.age(),
             level: call.level,
         };
         return match decider.decide(proposal).await {

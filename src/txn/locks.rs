@@ -182,6 +182,8 @@ pub struct Locks {
     /// Parties that have, or want, a definition for themselves.
     alone: AtomicUsize,
     ages: AtomicU64,
+    /// The latest time that an age was given out for.
+    latest_ms: AtomicU64,
 }
 
 impl Default for Locks {
@@ -191,6 +193,7 @@ impl Default for Locks {
             data: AtomicUsize::new(0),
             alone: AtomicUsize::new(0),
             ages: AtomicU64::new(1),
+            latest_ms: AtomicU64::new(0),
         }
     }
 }
@@ -202,12 +205,19 @@ pub struct Party {
     wake: Arc<Notify>,
     /// Counted in `Locks::alone`.
     alone: AtomicBool,
+    /// Its age is to be that of its first asking for data.
+    fresh: AtomicBool,
 }
 
 impl Locks {
     /// An age for a first attempt made now; `ms`: the node's clock.
     pub fn age(&self, ms: u64) -> Age {
+        self.latest_ms.fetch_max(ms, Ordering::Relaxed);
         Age(ms, self.ages.fetch_add(1, Ordering::Relaxed))
+    }
+    /// Younger than everybody so far.
+    fn youngest(&self) -> Age {
+        Age(self.latest_ms.load(Ordering::Relaxed), self.ages.fetch_add(1, Ordering::Relaxed))
     }
     pub fn join(self: &Arc<Self>, age: Age, session: u32, kind: Kind, friend: Option<&Party>) -> Party {
         let wake = Arc::new(Notify::new());
@@ -231,6 +241,7 @@ impl Locks {
             id,
             wake,
             alone: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
         }
     }
     /// Nobody holds any row, value or table.
@@ -274,10 +285,20 @@ impl Locks {
 }
 
 impl Party {
+    /// A first attempt is as old as its first asking for data: where all want one row, who comes first to it has it, and nobody loses
+    /// it to one that began earlier and came later.
+    pub fn first_attempt(self) -> Party {
+        self.fresh.store(true, Ordering::Relaxed);
+        self
+    }
     /// Never blocks. `Waiting`: it stands in the queues; [`Party::settled`] waits for the end of it. More than [`ROWS_MAX`] rows of a
     /// table become the table.
     pub fn request(&self, wanted: &[Wanted], wait: bool) -> Answer {
         let mut state = self.locks.state.lock();
+        if self.fresh.load(Ordering::Relaxed) && wanted.iter().any(|(key, _)| key.is_data()) {
+            self.fresh.store(false, Ordering::Relaxed);
+            state.core.renew(self.id, self.locks.youngest());
+        }
         let escalated = escalate(&state.core, self.id, wanted);
         let wanted = escalated.as_ref().map_or(wanted, |e| e.0.as_slice());
         if wanted.iter().any(|(k, m)| matches!(k, LockKey::Meta(_)) && m.is_exclusive()) {

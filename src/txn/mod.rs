@@ -69,6 +69,8 @@ impl Options {
 struct Open {
     options: Options,
     age: Age,
+    /// Its first attempt.
+    fresh: bool,
     /// Made when it first locks anything.
     party: Option<Seat>,
     overlay: Overlay,
@@ -161,10 +163,12 @@ impl Transaction {
     }
     /// Opens one; an open one must have been ended before.
     pub fn begin(&mut self, options: Options) {
+        let fresh = self.again.is_none();
         let age = self.again.take().unwrap_or_else(|| self.home.shared.age());
         self.open = Some(Open {
             options,
             age,
+            fresh,
             party: None,
             overlay: Overlay::new(),
             claims: Claims::default(),
@@ -324,7 +328,7 @@ impl Transaction {
         let Some(open) = self.open.take() else {
             return Ok(Committed::default());
         };
-        let age = open.age;
+        let age = open.age();
         let finished = Finished {
             overlay: open.overlay,
             claims: open.claims,
@@ -388,7 +392,7 @@ impl Transaction {
         if let Some(open) = self.open.take()
             && failed.lost()
         {
-            self.again = Some(open.age);
+            self.again = Some(open.age());
         }
         failed
     }
@@ -396,11 +400,16 @@ impl Transaction {
 
 impl Open {
     fn party(&mut self, home: &Home) -> Arc<Party> {
-        let (age, options) = (self.age, self.options);
-        let party = self
-            .party
-            .get_or_insert_with(|| Seat::new(home.join(age, Kind::Transaction(options.isolation()))));
+        let (age, fresh, options) = (self.age, self.fresh, self.options);
+        let party = self.party.get_or_insert_with(|| {
+            let party = home.join(age, Kind::Transaction(options.isolation()));
+            Seat::new(if fresh { party.first_attempt() } else { party })
+        });
         Arc::clone(party)
+    }
+    /// Of its first attempt.
+    fn age(&self) -> Age {
+        self.party.as_ref().map_or(self.age, |p| p.age())
     }
     fn wake(&mut self) -> Result<(), ApplyError> {
         if let Some(resting) = self.resting.take() {

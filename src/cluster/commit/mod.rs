@@ -58,7 +58,7 @@ pub struct Proposal {
 pub enum Refused {
     #[error("node has no quorum: {0}")]
     NoQuorum(String),
-    /// Another transaction was first. `queue`: it holds the key at its home.
+    /// Another transaction was first.
     #[error("another transaction was first")]
     Conflict { key: Option<u128> },
     /// Made under an older definition of its tables.
@@ -76,7 +76,7 @@ pub struct Decided {
     pub not_all: bool,
 }
 
-/// `Err` of the receiver: nobody knows yet. The outcome shows in `starling.transactions`.
+/// `Err` of the receiver: nobody knows yet.
 pub type Verdict = Result<Decided, Refused>;
 
 /// Holds locks for a transaction of another node until it is dropped.

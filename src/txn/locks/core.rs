@@ -141,6 +141,18 @@ impl<K: Key> Core<K> {
             p.standing = Standing::Open;
         }
     }
+    /// From now on it is that old. Only for one that holds nothing which anybody waits for (or who waits would wait for a younger one).
+    pub fn renew(&mut self, id: PartyId, age: Age) {
+        let Some(party) = self.parties.get(&id) else { return };
+        let awaited = |key: &K| self.locks.get(key).is_some_and(|lock| !lock.queue.is_empty());
+        let free = party.standing == Standing::Open && party.friend.is_none() && party.waits.is_empty();
+        if !free || party.held.iter().any(awaited) {
+            return;
+        }
+        if let Some(party) = self.parties.get_mut(&id) {
+            party.age = age;
+        }
+    }
     /// Asks for all of `wanted`. Without `wait` it is all or nothing, and nobody is wounded for it.
     pub fn request(&mut self, id: PartyId, wanted: &[(K, Modes)], wait: bool) -> Answer {
         if self.is_wounded(id) {

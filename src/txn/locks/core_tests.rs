@@ -143,6 +143,21 @@ fn a_peer_s_prepared_transaction_goes_first() {
     core.check();
 }
 
+#[test]
+fn who_comes_first_is_the_older_unless_somebody_waits_for_it() {
+    let (mut core, [began, came, third]) = three();
+    core.renew(came, Age(8, 0));
+    assert_eq!(core.request(came, &want(&[(1, X)]), true), Answer::Granted);
+    core.renew(began, Age(9, 0));
+    assert_eq!(core.request(began, &want(&[(1, X)]), true), Answer::Waiting);
+    assert!(!core.is_wounded(came));
+    // Somebody waits for what it holds, and for nobody younger.
+    core.renew(came, Age(10, 0));
+    assert_eq!(core.age(came), Some(Age(8, 0)));
+    core.check();
+    core.leave(third);
+}
+
 /// One random transaction: batches of locks, one after another.
 type Script = Vec<Vec<(u8, u8)>>;
 
@@ -150,13 +165,16 @@ fn mode(n: u8) -> Mode {
     [IS, IX, S, X][usize::from(n % 4)]
 }
 
-/// Runs scripts step by step in the order that `turns` gives; wounded ones start again at their age. Returns the steps it took.
+/// Runs scripts step by step in the order that `turns` gives; first attempts are renewed before their second batch, wounded ones
+/// start again at their age. Returns the steps it took.
 fn play(scripts: &[Script], turns: &[usize]) -> usize {
     let mut core: Core<u8> = Core::default();
     let mut ids: Vec<Option<PartyId>> = vec![None; scripts.len()];
     let mut at = vec![0; scripts.len()];
     let mut done = vec![false; scripts.len()];
     let mut firm = vec![false; scripts.len()];
+    let mut ages: Vec<Age> = (0..scripts.len()).map(|i| Age(i as u64, 0)).collect();
+    let mut fresh = vec![true; scripts.len()];
     let limit = 200 * scripts.len() * (1 + scripts.iter().map(Vec::len).sum::<usize>());
     for step in 0..limit {
         if done.iter().all(|d| *d) {
@@ -166,13 +184,17 @@ fn play(scripts: &[Script], turns: &[usize]) -> usize {
         let open: Vec<usize> = (0..scripts.len()).filter(can_run).collect();
         assert!(!open.is_empty(), "all wait");
         let i = open[turns.get(step % turns.len().max(1)).copied().unwrap_or(step) % open.len()];
-        let id = *ids[i].get_or_insert_with(|| core.join(Age(i as u64, 0), None));
+        let id = *ids[i].get_or_insert_with(|| core.join(ages[i], None));
         if core.is_wounded(id) {
             core.leave(id);
-            (ids[i], at[i]) = (None, 0);
+            (ids[i], at[i], fresh[i]) = (None, 0, false);
         } else if core.is_settled(id) {
             if let Some(batch) = scripts[i].get(at[i]) {
                 let wanted: Vec<_> = batch.iter().map(|(k, m)| (*k, Modes::from(mode(*m)))).collect();
+                if at[i] == 1 && std::mem::take(&mut fresh[i]) {
+                    core.renew(id, Age(scripts.len() as u64, step as u64));
+                    ages[i] = core.age(id).unwrap();
+                }
                 core.request(id, &wanted, true);
                 at[i] += 1;
             } else if !firm[i] {
