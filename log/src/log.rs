@@ -171,6 +171,8 @@ pub struct Log {
     flush: std::sync::atomic::AtomicU64,
     /// The durable high-water mark of the clock.
     mark: std::sync::atomic::AtomicU64,
+    /// Before the first stamp of the flush under way: the clock's last; 0 when none is.
+    on_the_way: std::sync::atomic::AtomicU64,
     poison: OnceLock<String>,
 }
 
@@ -255,6 +257,10 @@ impl Log {
     /// PROTOCOL rule 2: the number of the last durable flush.
     pub fn flush_number(&self) -> u64 {
         self.flush.load(std::sync::atomic::Ordering::Acquire)
+    }
+    /// No entry that was numbered and is not shown yet has a stamp at or below it; `None`: there is no such entry.
+    pub fn on_the_way(&self) -> Option<Hlc> {
+        Some(Hlc(self.on_the_way.load(std::sync::atomic::Ordering::Acquire))).filter(|hlc| hlc.0 > 0)
     }
     /// No stamp above it has been given out durably: what is at or below is never issued again, even after a crash.
     pub fn high_water(&self) -> Hlc {

@@ -133,6 +133,9 @@ impl World for View<'_> {
     fn oldest_snapshot(&self) -> Stamp {
         self.oldest
     }
+    fn keep_above(&mut self, floor: Hlc) {
+        self.clock.last = self.clock.last.max(floor.0);
+    }
     fn lowest_unapplied(&self) -> Option<Stamp> {
         let next = Place {
             origin: self.one,

@@ -11,10 +11,13 @@ mod load;
 mod rng;
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use cluster::Sim;
 use starling::cluster::quorum::Plant;
+
+/// Of a usual run.
+const SEEDS: u64 = 2_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -33,28 +36,55 @@ fn what_is_acknowledged_stays_and_nodes_agree_whatever_fails() {
         assert!(sim.wrong.is_empty(), "seed {seed}: {:#?}", sim.wrong);
         return;
     }
-    let seeds = number("STARLING_SIM_SEEDS").unwrap_or(100);
-    let (mut committed, mut txns, mut wrong) = (0, 0, Vec::new());
-    for seed in 0..seeds {
-        let sim = run(seed, false);
-        committed += sim.committed;
-        if number("STARLING_SIM_TELL").is_some() {
-            eprintln!("{seed}: {} of {} committed {}", sim.committed, sim.history.txns.len(), sim.kind());
+    let seeds = number("STARLING_SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(0);
+    let all = Mutex::new(Totals::default());
+    side_by_side(|| {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return;
+            }
+            let sim = run(seed, false);
+            if number("STARLING_SIM_TELL").is_some() {
+                eprintln!("{seed}: {} of {} committed {}", sim.committed, sim.history.txns.len(), sim.kind());
+            }
+            let mut all = all.lock().expect("no panic");
+            all.committed += sim.committed;
+            all.txns += sim.history.txns.len();
+            if let Some(first) = sim.wrong.first() {
+                all.wrong.push(format!("STARLING_SIM_SEED={seed}: {first}"));
+            }
         }
-        txns += sim.history.txns.len();
-        if let Some(first) = sim.wrong.first() {
-            wrong.push(format!("STARLING_SIM_SEED={seed}: {first}"));
-        }
-    }
+    });
+    let Totals { committed, txns, wrong } = all.into_inner().expect("no panic");
     eprintln!("{seeds} seeds, {txns} transactions, {committed} committed");
     assert!(wrong.is_empty(), "{} seeds fail:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Of all seeds together.
+#[derive(Default)]
+struct Totals {
+    committed: usize,
+    txns: usize,
+    wrong: Vec<String>,
+}
+
+/// On every core at once; a seed's history does not depend on the others.
+fn side_by_side(work: impl Fn() + Sync) {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(&work);
+        }
+    });
 }
 
 /// The checks find what they are for: every rule that is left out on purpose is noticed within the usual seeds.
 #[test]
 #[ignore = "takes minutes, and a few of the mistakes need more seeds than a usual run has"]
 fn every_planted_mistake_is_found() {
-    let most = number("STARLING_SIM_SEEDS").unwrap_or(100);
+    let most = number("STARLING_SIM_SEEDS").unwrap_or(SEEDS);
     let only = std::env::var("STARLING_PLANTS").unwrap_or_default();
     let plants: Vec<Plant> = Plant::ALL
         .iter()
@@ -76,10 +106,7 @@ fn every_planted_mistake_is_found() {
             }
         }
     };
-    std::thread::scope(|scope| {
-        scope.spawn(look);
-        scope.spawn(look);
-    });
+    side_by_side(look);
     let missed = missed.into_inner().expect("no panic");
     assert!(missed.is_empty(), "not found within {most} seeds: {missed:?}");
 }

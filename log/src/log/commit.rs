@@ -335,6 +335,7 @@ impl Log {
         }
         let lazy: Vec<bool> = works.iter().map(|w| !w.syncs()).collect();
         let mut round = Round::new(&self.clock, committer, sync);
+        self.on_the_way.store(self.clock.last().0.max(1), Ordering::SeqCst);
         let may_write = self.clock.may_write();
         let mut answers: Vec<Option<Answer>> = works.into_iter().map(|w| Some(round.take_in(w, &may_write))).collect();
         let early = |answers: &mut Vec<Option<Answer>>| {
@@ -344,7 +345,9 @@ impl Log {
                 }
             }
         };
-        match self.flush_round(round, sync, || early(&mut answers)) {
+        let flushed = self.flush_round(round, sync, || early(&mut answers));
+        self.on_the_way.store(0, Ordering::SeqCst);
+        match flushed {
             Ok(()) => answers,
             Err(error) => answers.into_iter().map(|a| a.map(|a| a.and(Err(error.clone().into())))).collect(),
         }

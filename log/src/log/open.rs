@@ -210,6 +210,7 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
         grown: watch::Sender::new(0),
         flush: AtomicU64::new(flush),
         mark: AtomicU64::new(mark.0),
+        on_the_way: AtomicU64::new(0),
         poison: OnceLock::new(),
         store,
     })

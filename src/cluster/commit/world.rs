@@ -89,9 +89,21 @@ impl World for NodeWorld {
         Stamp::default()
     }
 
+    fn keep_above(&mut self, floor: Hlc) {
+        // It trails the clock, so it is never too early.
+        let _ = self.log.clock().observe(floor);
+    }
+
     fn lowest_unapplied(&self) -> Option<Stamp> {
+        // First those on their way: they leave it only when the log shows them.
+        let on_the_way = self.log.on_the_way().map(|hlc| Stamp { hlc, origin: 0 });
         let next = self.engine.applied().get(self.one) + 1;
-        self.log.read(self.one, next, 1).ok()?.first().map(|entry| entry.stamp)
+        let shown = self
+            .log
+            .read(self.one, next, 1)
+            .ok()
+            .and_then(|found| found.first().map(|e| e.stamp));
+        on_the_way.into_iter().chain(shown).min()
     }
 
     fn outcome(&self, place: Place) -> Option<Outcome> {

@@ -66,6 +66,8 @@ impl Node {
         }
         if floor > self.floor {
             self.floor = floor;
+            // A clock that is set back would issue below it.
+            cx.world.keep_above(floor.hlc);
         }
         if self.floor > self.own.floor {
             // After a restart nothing at or below it is voted for either.

@@ -149,7 +149,9 @@ pub trait World {
     fn dropped(&self) -> Stamp;
     /// The oldest snapshot open here.
     fn oldest_snapshot(&self) -> Stamp;
-    /// The lowest stamp of this node's own entries that its tables do not show yet.
+    /// From now on no stamp at or below this is issued, wherever the wall clock goes (PROTOCOL 15).
+    fn keep_above(&mut self, floor: Hlc);
+    /// The lowest stamp of this node's own entries that its tables do not show yet, those on their way into the log included.
     fn lowest_unapplied(&self) -> Option<Stamp>;
     /// What stands at a place of the log; `None`: pruned.
     fn outcome(&self, place: Place) -> Option<Outcome>;
