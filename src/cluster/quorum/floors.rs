@@ -50,6 +50,17 @@ impl Node {
     /// PROTOCOL 15: f trails the clock, never passes the durable high-water mark, and stays below what is open or not applied.
     fn raise_floor(&mut self, cx: &mut Cx) -> u64 {
         let trailing = Hlc::from_ms(cx.world.now_ms().saturating_sub(self.settings.floor_ms));
+        // Where nothing happens it rises in steps: each costs a flush.
+        let quiet = self.floor_at == self.applied;
+        if quiet && trailing.ms() < self.floor.hlc.ms().saturating_add(self.settings.floor_ms) {
+            return self.own_saved;
+        }
+        if trailing > cx.world.high_water() {
+            // Nobody writes here: the next flush takes the mark along, so that the floor goes on rising.
+            cx.world.tick();
+            self.save_own(cx);
+            return self.own_saved;
+        }
         let mut floor = Stamp {
             hlc: trailing.min(cx.world.high_water()),
             origin: 0,
@@ -69,6 +80,7 @@ impl Node {
             // A clock that is set back would issue below it.
             cx.world.keep_above(floor.hlc);
         }
+        self.floor_at.clone_from(&self.applied);
         if self.floor > self.own.floor {
             // After a restart nothing at or below it is voted for either.
             self.own.floor = self.floor;

@@ -111,6 +111,8 @@ pub struct Node {
     pub(super) check: Check,
     pub(super) stable: Stamp,
     pub(super) floor: Stamp,
+    /// What was applied when the floor was last looked at.
+    pub(super) floor_at: VersionVector,
     pub(super) gossips: u64,
     pub(super) gossiped_ms: Option<u64>,
     pub(super) scanned_ms: u64,
@@ -164,6 +166,7 @@ impl Node {
             },
             stable: Stamp::default(),
             floor: Stamp::default(),
+            floor_at: VersionVector::new(),
             gossips: 0,
             gossiped_ms: None,
             scanned_ms: 0,
