@@ -286,6 +286,17 @@ mod tests {
         }
     }
 
+    fn ingest(node: &Arc<Engine>, waiting_max: usize) -> Ingest {
+        Ingest {
+            log: node.log().clone(),
+            engine: node.clone(),
+            quiet: Quiet::default(),
+            waiting_max,
+            behind: AtomicBool::new(false),
+            fences: Arc::default(),
+        }
+    }
+
     #[test]
     fn a_stream_far_ahead_of_its_causes_waits_in_the_log_and_gets_through() {
         let dir = tempfile::tempdir().unwrap();
@@ -297,14 +308,7 @@ mod tests {
         write(&first, 30);
         second.apply(second.log().ingest(&segments(&first, 1)).unwrap()).unwrap();
         write(&second, 60);
-        let ingest = Ingest {
-            log: third.log().clone(),
-            engine: third.clone(),
-            quiet: Quiet::default(),
-            waiting_max: 10,
-            behind: AtomicBool::new(false),
-            fences: Arc::default(),
-        };
+        let ingest = ingest(&third, 10);
         for one in segments(&second, 3) {
             ingest.take(vec![batch(&[one])]);
         }
@@ -326,14 +330,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (node(dir.path(), "a", Some(1)), node(dir.path(), "b", None));
         write(&first, 3);
-        let ingest = Ingest {
-            log: second.log().clone(),
-            engine: second.clone(),
-            quiet: Quiet::default(),
-            waiting_max: 10,
-            behind: AtomicBool::new(false),
-            fences: Arc::default(),
-        };
+        let ingest = ingest(&second, 10);
         let (good, bad) = (batch(&segments(&first, 1)), batch(&[Bytes::from_static(b"no segment")]));
         let (good_failed, bad_failed) = (good.failed.clone(), bad.failed.clone());
         ingest.take(vec![bad, good]);
@@ -349,14 +346,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (first, second) = (node(dir.path(), "a", Some(1)), node(dir.path(), "b", None));
         write(&first, 5);
-        let ingest = Ingest {
-            log: second.log().clone(),
-            engine: second.clone(),
-            quiet: Quiet::default(),
-            waiting_max: 10,
-            behind: AtomicBool::new(false),
-            fences: Arc::default(),
-        };
+        let ingest = ingest(&second, 10);
         ingest.fences.set(1, Some(3));
         let all = batch(&segments(&first, 1));
         let failed = all.failed.clone();

@@ -80,16 +80,24 @@ fn side_by_side(work: impl Fn() + Sync) {
     });
 }
 
+/// Mistakes that no seed of a usual run has shown yet: nothing would notice if these rules were left out. To be mended, not to be added to.
+const UNSEEN: [Plant; 3] = [Plant::VoteNotBinding, Plant::FloorIgnored, Plant::VoteUnapplied];
+
 /// The checks find what they are for: every rule that is left out on purpose is noticed within the usual seeds.
 #[test]
-#[ignore = "takes minutes, and a few of the mistakes need more seeds than a usual run has"]
 fn every_planted_mistake_is_found() {
     let most = number("STARLING_SIM_SEEDS").unwrap_or(SEEDS);
     let only = std::env::var("STARLING_PLANTS").unwrap_or_default();
     let plants: Vec<Plant> = Plant::ALL
         .iter()
         .copied()
-        .filter(|p| only.is_empty() || only.contains(&format!("{p:?}")))
+        .filter(|p| {
+            if only.is_empty() {
+                !UNSEEN.contains(p)
+            } else {
+                only.contains(&format!("{p:?}"))
+            }
+        })
         .collect();
     let next = AtomicUsize::new(0);
     let missed = Mutex::new(Vec::new());

@@ -274,7 +274,7 @@ impl Driver {
         self.commit
             .stable
             .send_if_modified(|known| std::mem::replace(known, stable) != stable);
-        let now = self.seats.look(&self.node.epoch().clone());
+        let now = self.seats.look(self.node.epoch());
         self.commit.reachable.store(now.reachable, Ordering::Release);
         for (voter, silent) in now.changed {
             self.step(Input::Silent { voter, silent });
@@ -330,17 +330,13 @@ impl Driver {
         self.deliver();
     }
 
-    /// Messages whose writes became durable. They stand in the order of their writes.
+    /// Messages whose writes became durable. They stand about in the order of their writes; one behind a later write leaves with that.
     fn release(&mut self) {
-        let mut rest = VecDeque::with_capacity(self.held_back.len());
-        for (after, to, message) in self.held_back.drain(..) {
-            if after <= self.flushed {
+        while self.held_back.front().is_some_and(|(after, ..)| *after <= self.flushed) {
+            if let Some((_, to, message)) = self.held_back.pop_front() {
                 self.outbox.entry(to).or_default().push(message);
-            } else {
-                rest.push_back((after, to, message));
             }
         }
-        self.held_back = rest;
     }
 
     fn deliver(&mut self) {
