@@ -19,7 +19,7 @@ mod system;
 mod tables;
 mod transact;
 mod trust;
-mod votes;
+pub mod votes;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -159,7 +159,9 @@ pub struct Log {
     clock: Clock,
     /// Waiting for the next flush.
     queue: commit::Queue,
-    /// Whoever holds it writes and flushes.
+    /// Whoever holds it leads a flush: taken before `committer`, and kept while the sync is under way.
+    flushing: Mutex<()>,
+    /// Whoever holds it writes.
     committer: Mutex<commit::Committer>,
     visible: RwLock<Visible>,
     /// Leaves already read from the store, by origin.

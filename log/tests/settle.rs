@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use common::{Hand, T, all, draft, forgetful, reopen, sim};
 use proptest::prelude::*;
-use starling_log::store::Tree;
 use starling_log::store::sim::{Faults, SimStore};
+use starling_log::store::{Key, Op, Store, StoreError, Tree};
 use starling_log::{AppendError, Body, Entry, Hlc, Log, LogOptions, PendingOp, Place, Stamp, SystemTime};
 
 const QUORUM: u16 = 2;
@@ -365,4 +365,73 @@ proptest! {
         third.ingest(&to.segments(QUORUM, 1, usize::MAX).unwrap()).unwrap();
         prop_assert_eq!(third.merkle(QUORUM).unwrap(), from.merkle(QUORUM).unwrap());
     }
+}
+
+/// A store whose syncs wait to be let through.
+struct Slow {
+    inner: SimStore,
+    begun: std::sync::mpsc::SyncSender<()>,
+    end: parking_lot::Mutex<std::sync::mpsc::Receiver<()>>,
+}
+
+impl Store for Slow {
+    fn write(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.inner.write(ops)
+    }
+    fn sync(&self) -> Result<(), StoreError> {
+        let _ = self.begun.send(());
+        let _ = self.end.lock().recv();
+        self.inner.sync()
+    }
+    fn room(&self, bytes: usize) -> Result<(), StoreError> {
+        self.inner.room(bytes)
+    }
+    fn get(&self, tree: Tree, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
+        self.inner.get(tree, key)
+    }
+    fn before(&self, tree: Tree, key: &[u8]) -> Result<Option<(Key, bytes::Bytes)>, StoreError> {
+        self.inner.before(tree, key)
+    }
+    fn range(&self, tree: Tree, from: &[u8], to: &[u8], each: &mut dyn FnMut(&[u8], bytes::Bytes) -> bool) -> Result<(), StoreError> {
+        self.inner.range(tree, from, to, each)
+    }
+    fn disk_bytes(&self) -> u64 {
+        0
+    }
+    fn path(&self) -> std::path::PathBuf {
+        "(slow)".into()
+    }
+}
+
+#[test]
+fn lazy_work_does_not_wait_for_the_sync_under_way_and_is_not_taken_for_synced() {
+    let (begun, begins) = std::sync::mpsc::sync_channel(0);
+    let (ends, end) = std::sync::mpsc::channel();
+    let slow = Arc::new(Slow {
+        inner: SimStore::new(),
+        begun,
+        end: parking_lot::Mutex::new(end),
+    });
+    let log = Log::with_store(slow.clone(), LogOptions::new("/nowhere"), Arc::new(SystemTime)).expect("log");
+    let first = {
+        let log = log.clone();
+        std::thread::spawn(move || log.settle(vec![put("a", b"vote")], vec![], true).expect("synced").1)
+    };
+    begins.recv().expect("the sync began");
+    // On this thread: it returns although the sync waits.
+    let (taken, rests_on) = log.settle(vec![], vec![decided(1, 40)], false).expect("lazy");
+    assert_eq!(taken.len(), 1);
+    assert_eq!(log.held().get(QUORUM), 1, "shown");
+    assert_eq!(log.flush_number(), 0, "the sync has not ended");
+    ends.send(()).expect("end");
+    assert_eq!(first.join().expect("thread"), 1);
+    assert_eq!((log.flush_number(), rests_on), (1, 2));
+    // It may have come too late for that sync: a barrier makes another.
+    let barrier = {
+        let log = log.clone();
+        std::thread::spawn(move || log.settle(vec![], vec![], true).expect("barrier").1)
+    };
+    begins.recv().expect("a second sync");
+    ends.send(()).expect("end");
+    assert_eq!(barrier.join().expect("thread"), 2);
 }

@@ -12,6 +12,7 @@ use starling_log::{AppendError, Changes};
 use tokio::sync::oneshot;
 
 use super::core::Lane;
+use super::votes::Votes;
 use super::{ApplyError, Committed, Engine, WriteError, deadline};
 use crate::claim::{ClaimKey, Mode, Version};
 use crate::lane::Job;
@@ -127,9 +128,13 @@ impl Engine {
             .collect()
     }
 
-    /// The newest versions of these keys for claims of these modes, as applied here (for votes), in their order. Blocking.
+    /// The newest versions of these keys for claims of these modes, as applied here, in their order. Blocking.
     pub fn versions(&self, keys: &[(ClaimKey, Mode)]) -> Result<Vec<Version>, ApplyError> {
-        super::votes::versions(&self.core, keys)
+        self.votes().versions(keys)
+    }
+    /// The same for whoever asks again and again.
+    pub fn votes(&self) -> Votes {
+        Votes::new(Arc::clone(&self.core))
     }
 
     /// Takes a turn on the lanes of `dbs` (lower-case names) and gives it back: what ran there before has ended. Waits at most `wait_ms`.

@@ -1,54 +1,131 @@
 //! Versions for votes: what is the newest change of a key, as applied here?
 //!
-//! Promises: read on a pinned snapshot, so at least as new as what was published before the call; lanes are not disturbed. Must not
-//! know: transactions, who asks.
+//! Promises: read on a pinned snapshot that holds all that was applied before the call; it serves many calls, as long as nothing new
+//! is applied and until [`Votes::rest`]; lanes are not disturbed. Must not know: transactions, who asks.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use starling_log::VersionVector;
+
 use super::ApplyError;
 use super::core::Core;
+use crate::catalog::Catalog;
 use crate::claim::{ClaimKey, Mode, Version};
 use crate::lane::claims::version_of;
 use crate::newest::Newest;
 use crate::readers::Reader;
 
-pub(crate) fn versions(core: &Arc<Core>, keys: &[(ClaimKey, Mode)]) -> Result<Vec<Version>, ApplyError> {
-    let catalog = core.catalog();
-    let mut files: HashMap<u64, (Arc<str>, Newest)> = HashMap::new();
-    let mut dbs: Vec<Option<u64>> = Vec::with_capacity(keys.len());
-    for (key, _) in keys {
-        let database = match key {
-            ClaimKey::Schema { db } => catalog.database_by_id(*db),
-            ClaimKey::Table { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
-                catalog.table_by_id(*table).map(|(database, _)| database)
+/// Whoever votes keeps one.
+pub struct Votes {
+    core: Arc<Core>,
+    /// By database; made anew when the catalog changes.
+    files: HashMap<u64, File>,
+    catalog: Option<Arc<Catalog>>,
+    pinned: Option<Pinned>,
+}
+
+struct File {
+    name: String,
+    newest: Newest,
+}
+
+struct Pinned {
+    reader: Reader,
+    /// What was applied when it was pinned.
+    applied: Arc<VersionVector>,
+    dbs: Vec<u64>,
+}
+
+impl Votes {
+    pub(crate) fn new(core: Arc<Core>) -> Votes {
+        Votes {
+            core,
+            files: HashMap::new(),
+            catalog: None,
+            pinned: None,
+        }
+    }
+
+    /// The newest versions of these keys for claims of these modes, as applied here, in their order. Blocking.
+    pub fn versions(&mut self, keys: &[(ClaimKey, Mode)]) -> Result<Vec<Version>, ApplyError> {
+        let catalog = self.core.catalog();
+        if !self.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, &catalog)) {
+            self.rest();
+            self.files.clear();
+            self.catalog = Some(Arc::clone(&catalog));
+        }
+        let mut dbs: Vec<Option<u64>> = Vec::with_capacity(keys.len());
+        for (key, _) in keys {
+            let database = match key {
+                ClaimKey::Schema { db } => catalog.database_by_id(*db),
+                ClaimKey::Table { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
+                    catalog.table_by_id(*table).map(|(database, _)| database)
+                }
+            };
+            if let Some(database) = database {
+                self.files.entry(database.id).or_insert_with(|| {
+                    let name = database.name.to_lowercase();
+                    let newest = Newest::new(&name);
+                    File { name, newest }
+                });
             }
+            dbs.push(database.map(|d| d.id));
+        }
+        self.pin(&dbs)?;
+        let Some(pinned) = &self.pinned else {
+            return Ok(vec![Version::default(); keys.len()]);
         };
-        if let Some(database) = database {
-            files.entry(database.id).or_insert_with(|| {
-                let name = database.name.to_lowercase();
-                let newest = Newest::new(&name);
-                (name.into(), newest)
+        let mut out = Vec::with_capacity(keys.len());
+        for ((key, mode), db) in keys.iter().zip(dbs) {
+            // A table or database that is not there has no version.
+            let Some(file) = db.and_then(|db| self.files.get(&db)) else {
+                out.push(Version::default());
+                continue;
+            };
+            let newest = &file.newest;
+            out.push(match key {
+                ClaimKey::Schema { .. } => newest.schema(&pinned.reader)?,
+                ClaimKey::Table { table } => self.core.tables.version(*table, || newest.file(&pinned.reader))?,
+                ClaimKey::Row { .. } | ClaimKey::Unique { .. } => version_of(newest, &pinned.reader, key, *mode)?,
             });
         }
-        dbs.push(database.map(|d| d.id));
+        Ok(out)
     }
-    let names: Vec<&str> = files.values().map(|(name, _)| &**name).collect();
-    let mut reader = Reader::unpinned(core)?;
-    reader.attach(&core.files, &names)?;
-    reader.pin(&core.gate, &names)?;
-    let mut out = Vec::with_capacity(keys.len());
-    for ((key, mode), db) in keys.iter().zip(dbs) {
-        // A table or database that is not there has no version.
-        let Some((_, newest)) = db.and_then(|db| files.get(&db)) else {
-            out.push(Version::default());
-            continue;
-        };
-        out.push(match key {
-            ClaimKey::Schema { .. } => newest.schema(&reader)?,
-            ClaimKey::Table { table } => core.tables.version(*table, || newest.file(&reader))?,
-            ClaimKey::Row { .. } | ClaimKey::Unique { .. } => version_of(newest, &reader, key, *mode)?,
+
+    /// Lets the snapshot go: for when nothing is to be voted on.
+    pub fn rest(&mut self) {
+        self.pinned = None;
+    }
+
+    /// One snapshot over all of `dbs`, taken after whatever is applied by now.
+    fn pin(&mut self, dbs: &[Option<u64>]) -> Result<(), ApplyError> {
+        let applied = self.core.progress.applied();
+        let fresh = self.pinned.as_ref().is_some_and(|pinned| {
+            Arc::ptr_eq(&pinned.applied, &applied)
+                && dbs.iter().flatten().all(|db| pinned.dbs.contains(db))
+                && self.core.progress.is_dense()
         });
+        if fresh {
+            return Ok(());
+        }
+        self.rest();
+        let mut wanted: Vec<u64> = dbs.iter().flatten().copied().collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        let names: Vec<&str> = wanted.iter().filter_map(|db| self.files.get(db)).map(|f| &*f.name).collect();
+        let mut reader = Reader::unpinned(&self.core)?;
+        reader.attach(&self.core.files, &names)?;
+        match names.len() {
+            // Nothing else can be half done there.
+            1 => reader.pin_inside(&names)?,
+            _ => reader.pin(&self.core.gate, &names)?,
+        }
+        self.pinned = Some(Pinned {
+            reader,
+            applied,
+            dbs: wanted,
+        });
+        Ok(())
     }
-    Ok(out)
 }

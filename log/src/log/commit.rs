@@ -2,7 +2,8 @@
 //!
 //! Promises: stamps and places are given under the leader's lock, so that stamp order is place order in every origin; the
 //! clock's high-water mark is written in the same flush, before the entries; nothing is visible or acknowledged before the
-//! sync returned, except work that asks for none (`settle`: decided elsewhere, explained by synced records); after a failed write or sync nothing is acknowledged ever again. The queue is bounded.
+//! sync returned, except work that asks for none (`settle`: decided elsewhere, explained by synced records), which is written while a
+//! sync is under way and waits for none; after a failed write or sync nothing is acknowledged ever again. The queue is bounded.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::segment::{self, BODY_MAX, Decoded, ENTRY_MAX};
 use crate::store::{Key, Op, StoreError, Witness};
 use crate::vector::{Origin, Place, VersionVector};
 
-use super::round::Round;
+use super::round::{Finished, Round};
 
 /// Bytes waiting for a flush, at most (a single larger transaction is let in alone).
 const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -39,12 +40,13 @@ pub(super) struct Tail {
     pub author_flush: u64,
 }
 
-/// What only the leader touches.
+/// What only those who write touch.
 #[derive(Default)]
 pub(super) struct Committer {
     pub tails: BTreeMap<Origin, Tail>,
     /// The Merkle leaves of each origin's last block, as stored.
     pub blocks: BTreeMap<Origin, Vec<u8>>,
+    /// The number of the last flush that is written (and perhaps not synced yet).
     pub flush: u64,
     /// The flush number at the start.
     pub base: u64,
@@ -53,8 +55,10 @@ pub(super) struct Committer {
     /// How many the last flush served, and how long it took.
     pub last_jobs: usize,
     pub last_sync: Duration,
-    /// Written since the last sync.
+    /// Written since the last sync began.
     pub lazy_bytes: usize,
+    /// Whose entries are written and shown only after the sync under way.
+    pub unshown: Vec<Origin>,
     /// Prepared transactions, votes and outcomes.
     pub pending: Journal,
 }
@@ -111,6 +115,18 @@ struct Job {
     work: Work,
     bytes: usize,
     slot: Arc<Slot>,
+}
+
+/// What a round wrote, and what is true once it is synced.
+struct Written {
+    flush: u64,
+    base: u64,
+    mark: Hlc,
+    /// All that the sync makes durable.
+    bytes: usize,
+    early: Vec<Arc<Entry>>,
+    entries: Vec<Arc<Entry>>,
+    lazy_are_shown: bool,
 }
 
 /// Where a follower waits for its answer.
@@ -254,6 +270,10 @@ impl Log {
     /// Waits in the queue, leads or follows, and brings back the answer.
     pub(super) fn submit(&self, work: Work) -> Answer {
         self.check_poison()?;
+        let work = match self.submit_lazily(work) {
+            Ok(answer) => return answer,
+            Err(work) => work,
+        };
         let slot = Arc::new(Slot::default());
         let job = Job {
             bytes: work.bytes(),
@@ -266,14 +286,44 @@ impl Log {
         slot.wait()
     }
 
-    fn lead(&self) {
+    /// Work that needs no sync is written at once, beside the sync that may be under way. `Err`: it is to wait in the queue, because too
+    /// much is unsynced already, or because entries before its own are not shown yet.
+    fn submit_lazily(&self, work: Work) -> Result<Answer, Work> {
+        let Work::Settle(settle) = &work else { return Err(work) };
+        if settle.sync {
+            return Err(work);
+        }
         let mut committer = self.committer.lock();
-        self.gather(&committer);
+        let unshown = &committer.unshown;
+        let hidden = settle.learned.iter().any(|p| unshown.contains(&p.entry.place.origin));
+        let bytes = work.bytes();
+        if hidden || committer.lazy_bytes + bytes > LAZY_BYTES_MAX {
+            return Err(work);
+        }
+        if let Err(error) = self.check_poison().and_then(|()| self.room(bytes)) {
+            return Ok(Err(error.into()));
+        }
+        let mut round = Round::new(&self.clock, &mut committer, false);
+        let answer = round.take_in(work, &Ok(()));
+        let Some(finished) = round.finish() else { return Ok(answer) };
+        Ok(self.write(finished).map_err(IngestError::from).and_then(|written| {
+            self.show(written.early);
+            answer
+        }))
+    }
+
+    fn lead(&self) {
+        let turn = self.flushing.lock();
+        let (expected, patience) = {
+            let committer = self.committer.lock();
+            (committer.last_jobs, committer.last_sync / 2)
+        };
+        self.gather(expected, patience);
         let jobs = self.queue.take();
         let (works, slots): (Vec<Work>, Vec<Arc<Slot>>) = jobs.into_iter().map(|j| (j.work, j.slot)).unzip();
-        let answers = self.commit(&mut committer, works, &slots);
+        let answers = self.commit(works, &slots);
         // The next leader goes on while the followers of this one are woken.
-        drop(committer);
+        drop(turn);
         for (slot, answer) in slots.iter().zip(answers) {
             if let Some(answer) = answer {
                 slot.give(answer);
@@ -283,13 +333,12 @@ impl Log {
 
     /// Those whom the last flush has just woken usually come back at once: leaving without them would make every second flush
     /// nearly empty. Nobody waits where nobody is expected, and nobody who needs no flush.
-    fn gather(&self, committer: &Committer) {
-        let patience = committer.last_sync / 2;
+    fn gather(&self, expected: usize, patience: Duration) {
         let start = Instant::now();
         loop {
             {
                 let waiting = self.queue.waiting.lock();
-                if waiting.jobs.len() * 2 >= committer.last_jobs || !waiting.jobs.iter().any(|j| j.work.syncs()) {
+                if waiting.jobs.len() * 2 >= expected || !waiting.jobs.iter().any(|j| j.work.syncs()) {
                     return;
                 }
             }
@@ -315,37 +364,48 @@ impl Log {
         AppendError::Poisoned(why.clone())
     }
 
+    fn room(&self, bytes: usize) -> Result<(), AppendError> {
+        self.store.room(bytes).map_err(|error| match error {
+            StoreError::Full(why) => AppendError::DiskFull(why),
+            error => self.poison_with(&error),
+        })
+    }
+
     /// One flush for all of `works`; one answer for each (`None`: given already, because it needed no sync).
-    fn commit(&self, committer: &mut Committer, works: Vec<Work>, slots: &[Arc<Slot>]) -> Vec<Option<Answer>> {
+    fn commit(&self, works: Vec<Work>, slots: &[Arc<Slot>]) -> Vec<Option<Answer>> {
         let count = works.len();
-        let refuse = |error: AppendError| (0..count).map(|_| Some(Err(error.clone().into()))).collect();
-        if let Err(error) = self.check_poison() {
-            return refuse(error);
-        }
         let bytes = works.iter().map(Work::bytes).sum();
-        match self.store.room(bytes) {
-            Ok(()) => {}
-            Err(StoreError::Full(why)) => return refuse(AppendError::DiskFull(why)),
-            Err(error) => return refuse(self.poison_with(&error)),
+        if let Err(error) = self.check_poison().and_then(|()| self.room(bytes)) {
+            return (0..count).map(|_| Some(Err(error.clone().into()))).collect();
         }
-        let syncing = works.iter().filter(|w| w.syncs()).count();
+        let lazy: Vec<bool> = works.iter().map(|w| !w.syncs()).collect();
+        let syncing = lazy.iter().filter(|lazy| !**lazy).count();
+        let may_write = self.clock.may_write();
+        let mut committer = self.committer.lock();
         let sync = syncing > 0 || committer.lazy_bytes + bytes > LAZY_BYTES_MAX;
         if sync {
             committer.last_jobs = syncing;
         }
-        let lazy: Vec<bool> = works.iter().map(|w| !w.syncs()).collect();
-        let mut round = Round::new(&self.clock, committer, sync);
         self.on_the_way.store(self.clock.last().0.max(1), Ordering::SeqCst);
-        let may_write = self.clock.may_write();
+        let mut round = Round::new(&self.clock, &mut committer, sync);
         let mut answers: Vec<Option<Answer>> = works.into_iter().map(|w| Some(round.take_in(w, &may_write))).collect();
-        let early = |answers: &mut Vec<Option<Answer>>| {
-            for ((answer, slot), _) in answers.iter_mut().zip(slots).zip(&lazy).filter(|(_, lazy)| **lazy) {
-                if let Some(answer) = answer.take() {
-                    slot.give(answer);
+        let flushed = match round.finish().map(|finished| self.write(finished)) {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(mut written)) => {
+                committer.unshown = written.entries.iter().map(|e| e.place.origin).collect();
+                self.show(std::mem::take(&mut written.early));
+                drop(committer);
+                if written.lazy_are_shown {
+                    for ((answer, slot), _) in answers.iter_mut().zip(slots).zip(&lazy).filter(|(_, lazy)| **lazy) {
+                        if let Some(answer) = answer.take() {
+                            slot.give(answer);
+                        }
+                    }
                 }
+                self.flush_written(written, sync)
             }
         };
-        let flushed = self.flush_round(round, sync, || early(&mut answers));
         self.on_the_way.store(0, Ordering::SeqCst);
         match flushed {
             Ok(()) => answers,
@@ -353,40 +413,61 @@ impl Log {
         }
     }
 
-    /// Writes, and (where asked) syncs. `early` is called when everything that needs no sync is written and visible.
-    fn flush_round(&self, round: Round<'_>, sync: bool, early: impl FnOnce()) -> Result<(), AppendError> {
-        let Some(finished) = round.finish() else {
-            return Ok(());
-        };
-        let fail = |error: StoreError| {
-            self.poison_with(&error);
-            AppendError::Unknown(error.to_string())
-        };
-        let start = Instant::now();
-        let bytes: usize = finished.ops.iter().map(Op::bytes).sum();
-        self.store.write(finished.ops).map_err(fail)?;
-        let committer = finished.committer;
+    /// Into the store; durable with the next sync.
+    fn write(&self, finished: Finished<'_>) -> Result<Written, AppendError> {
+        let Finished {
+            committer,
+            ops,
+            mark,
+            tails,
+            blocks,
+            early,
+            lazy_are_shown,
+            entries,
+            sync,
+        } = finished;
+        let bytes: usize = ops.iter().map(Op::bytes).sum();
+        self.store.write(ops).map_err(|e| self.unknown(&e))?;
         committer.lazy_bytes += bytes;
-        committer.mark = committer.mark.max(finished.mark);
-        committer.tails.extend(finished.tails);
-        committer.blocks.extend(finished.blocks);
-        self.show(finished.early);
-        if finished.lazy_are_shown {
-            early();
-        }
+        committer.mark = committer.mark.max(mark);
+        committer.tails.extend(tails);
+        committer.blocks.extend(blocks);
         if sync {
-            self.store.sync().map_err(fail)?;
-            committer.last_sync = start.elapsed();
-            committer.lazy_bytes = 0;
             committer.flush += 1;
-            self.flush.store(committer.flush, Ordering::Release);
-            self.mark.store(committer.mark.0, Ordering::Release);
-            self.store.set_witness(Witness {
-                flush: committer.flush,
-                base: committer.base,
-            });
         }
-        self.show(finished.entries);
+        Ok(Written {
+            flush: committer.flush,
+            base: committer.base,
+            mark: committer.mark,
+            bytes: committer.lazy_bytes,
+            early,
+            entries,
+            lazy_are_shown,
+        })
+    }
+
+    fn unknown(&self, error: &StoreError) -> AppendError {
+        self.poison_with(error);
+        AppendError::Unknown(error.to_string())
+    }
+
+    /// Syncs (where asked) what was written, and shows it. Work that needs no sync is written meanwhile.
+    fn flush_written(&self, written: Written, sync: bool) -> Result<(), AppendError> {
+        let Written { flush, base, mark, .. } = written;
+        let start = Instant::now();
+        if sync {
+            self.store.sync().map_err(|e| self.unknown(&e))?;
+            self.flush.store(flush, Ordering::Release);
+            self.mark.store(mark.0, Ordering::Release);
+            self.store.set_witness(Witness { flush, base });
+        }
+        self.show(written.entries);
+        let mut committer = self.committer.lock();
+        committer.unshown.clear();
+        if sync {
+            committer.last_sync = start.elapsed();
+            committer.lazy_bytes -= written.bytes;
+        }
         Ok(())
     }
 

@@ -194,6 +194,7 @@ pub(super) fn open(store: Arc<dyn Store>, options: &LogOptions, time: Arc<dyn Ti
     Ok(Log {
         clock,
         queue: Default::default(),
+        flushing: Mutex::new(()),
         committer: Mutex::new(Committer {
             tails,
             blocks,

@@ -58,6 +58,7 @@ pub(super) struct Finished<'a> {
     pub lazy_are_shown: bool,
     /// To be shown when synced.
     pub entries: Vec<Arc<Entry>>,
+    pub sync: bool,
 }
 
 impl<'a> Round<'a> {
@@ -388,6 +389,7 @@ impl<'a> Round<'a> {
             early: early.into_iter().map(|(e, _)| e).collect(),
             lazy_are_shown: !mixed,
             entries: entries.into_iter().map(|(e, _)| e).collect(),
+            sync: self.sync,
         })
     }
 }

@@ -114,6 +114,7 @@ impl Cluster {
         let mut world = NodeWorld {
             log: Arc::clone(&self.log),
             engine: Arc::clone(engine),
+            votes: engine.votes(),
             one: me.one,
             began: Instant::now(),
             wound: self.commit.wound.lock().clone(),
@@ -177,6 +178,9 @@ impl Driver {
                 self.tick();
             }
             self.carry_out();
+            if self.work.is_empty() {
+                self.world.votes.rest();
+            }
         }
         // Their channels close: nobody knows.
         self.waiting.clear();

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use starling_apply::Engine;
 use starling_apply::claim::ClaimKey;
+use starling_apply::engine::votes::Votes;
 use starling_log::{Body, Hlc, Log, Origin, Place, Stamp, VersionVector};
 
 use super::{Guard, Wound};
@@ -18,6 +19,7 @@ use crate::cluster::quorum::{Claim, Mode, Outcome, Version, Voter, World};
 pub(super) struct NodeWorld {
     pub log: Arc<Log>,
     pub engine: Arc<Engine>,
+    pub votes: Votes,
     /// This node's sequence at `ONE`.
     pub one: Origin,
     pub began: Instant,
@@ -63,7 +65,7 @@ impl World for NodeWorld {
                 keys.push((key, mode(claim.mode)));
             }
         }
-        let found = self.engine.versions(&keys).unwrap_or_else(|error| {
+        let found = self.votes.versions(&keys).unwrap_or_else(|error| {
             tracing::error!(%error, "versions of rows cannot be read: voting no");
             Vec::new()
         });
