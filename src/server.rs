@@ -231,8 +231,9 @@ impl Node {
         cluster.settle().await.map_err(failed)?;
         let engine = open_engine(&config.data_dir, &cluster, progress.clone(), hooks.on_connect()).await?;
         let generated = attach(config, &cluster, &engine).await?;
-        let cluster_tasks = cluster.run().map_err(failed)?;
+        // Votes ask it for locks: it is there before the first one.
         let server = sql_server(config, &engine, &cluster, mysql_addr)?;
+        let cluster_tasks = cluster.run().map_err(failed)?;
         hooks.attach(&server);
         counted.set(Arc::downgrade(&server)).map_err(|_| failed("two servers"))?;
         admitted(&cluster).await;
@@ -328,7 +329,9 @@ fn sql_server(config: &Config, engine: &Arc<Engine>, cluster: &Arc<Cluster>, mys
     };
     let server = Server::new(engine.clone(), cluster.clone(), &facts);
     let transactions = &server.transactions;
-    let decider = ClusterDecider::new(cluster.clone(), engine.clone(), transactions.locks.clone());
+    // Before anybody can ask for what branches hold that are prepared.
+    transactions.recall().map_err(failed)?;
+    let decider = ClusterDecider::new(cluster.clone(), transactions);
     if transactions.decider.set(decider).is_err() {
         return Err(failed("two deciders"));
     }

@@ -9,12 +9,14 @@ mod ddl;
 mod dml;
 mod query;
 mod statement;
+mod xa;
 
 pub use admin::*;
 pub use ddl::*;
 pub use dml::*;
 pub use query::*;
 pub use statement::*;
+pub use xa::*;
 
 /// A name as written (quotes removed).
 pub type Name = String;

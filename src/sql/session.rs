@@ -76,6 +76,8 @@ pub struct Session {
     /// Isolation for the next transaction only (SET TRANSACTION without a scope).
     pub next_transaction: stmt::transaction::Next,
     pub track: track::Track,
+    /// The branch of an XA transaction that it works on.
+    pub xa: Option<stmt::xa::Branch>,
 }
 
 /// What SHOW WARNINGS shows.
@@ -146,6 +148,7 @@ impl Session {
             collation,
             next_transaction: stmt::transaction::Next::default(),
             track: track::Track::default(),
+            xa: None,
         }
     }
     pub fn connection_id(&self) -> u32 {
@@ -267,6 +270,7 @@ impl Session {
         if let Some(error) = error {
             Counters::add(&self.server.counters.errors);
             self.row_count = -1;
+            stmt::xa::after_error(self, error);
             self.diagnostics.push(Level::Error, error.code, error.message.clone());
         }
     }
@@ -290,7 +294,7 @@ impl Session {
     /// COM_INIT_DB.
     pub fn use_database(&mut self, name: &str) -> Result<()> {
         let catalog = self.server.engine.catalog();
-        let found = match catalog.database(name) {
+        let found = match super::meta::user_database(&catalog, name) {
             Some(db) => Arc::from(db.name.as_str()),
             None => Arc::from(
                 super::meta::system_database(name)
@@ -332,6 +336,7 @@ impl Session {
     /// COM_RESET_CONNECTION: rolls back, forgets variables and prepared statements; also the first half of COM_CHANGE_USER.
     pub async fn reset(&mut self) {
         self.transaction.rollback();
+        self.xa = None;
         self.transaction.unlock_tables();
         self.vars = SessionVars::new(self.server.globals.clone());
         self.refresh();

@@ -11,7 +11,7 @@ use starling_log::{Changes, Placed};
 use super::locks::core::Age;
 
 /// How many members must have it before the client is told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     #[default]
     One,

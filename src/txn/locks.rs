@@ -149,6 +149,8 @@ pub enum Kind {
     Alter,
     /// Another node's transaction that is prepared here.
     Peer,
+    /// A prepared branch of an XA transaction, which belongs to no session.
+    Prepared,
 }
 
 /// As MySQL writes it.
@@ -260,8 +262,8 @@ impl Locks {
         wanted.iter().all(|(k, m)| state.core.is_free(None, k, *m))
     }
     /// Another node's transaction was prepared here: everybody in its way who does not commit already loses. `None`: somebody commits.
-    pub fn force(self: &Arc<Self>, age: Age, wanted: &[Wanted]) -> Option<Party> {
-        let party = self.join(age, 0, Kind::Peer, None);
+    pub fn force(self: &Arc<Self>, age: Age, wanted: &[Wanted], kind: Kind) -> Option<Party> {
+        let party = self.join(age, 0, kind, None);
         let mut state = self.state.lock();
         let forced = state.core.force(party.id, wanted);
         self.after(&mut state);
@@ -389,6 +391,13 @@ impl Party {
     pub fn note_rows(&self, rows: u64) {
         if let Some(known) = self.locks.state.lock().known.get_mut(&self.id) {
             known.rows = rows;
+        }
+    }
+    /// Its session has prepared it, and goes on without it.
+    pub fn make_prepared(&self) {
+        if let Some(known) = self.locks.state.lock().known.get_mut(&self.id) {
+            known.who.kind = Kind::Prepared;
+            known.who.session = 0;
         }
     }
     /// Which of these could be had at once.

@@ -6,7 +6,8 @@
 //! errors.
 //!
 //! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit) → this page
-//! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes); [`tables`] is LOCK TABLES.
+//! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) → [`xa`] (prepared by hand); [`tables`] is
+//! LOCK TABLES.
 
 pub mod alone;
 pub mod claims;
@@ -19,6 +20,7 @@ pub mod quorum;
 mod shared;
 pub mod statement;
 pub mod tables;
+pub mod xa;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -325,18 +327,10 @@ impl Transaction {
 
     /// Commits; nothing open is fine.
     pub async fn commit(&mut self, level: Level) -> Result<Committed, Failed<()>> {
-        let Some(open) = self.open.take() else {
+        let Some(finished) = self.finished(level) else {
             return Ok(Committed::default());
         };
-        let age = open.age();
-        let finished = Finished {
-            overlay: open.overlay,
-            claims: open.claims,
-            age,
-            party: open.party,
-            snapshot: open.reader,
-            level,
-        };
+        let age = finished.age;
         let outcome = commit::commit(&self.home.shared, finished).await;
         match &outcome {
             Ok(committed) => self.places.extend(committed.placed.map(|p| p.place)),
@@ -344,6 +338,19 @@ impl Transaction {
             Err(_) => {}
         }
         outcome
+    }
+    /// What is open has nothing more to do here.
+    fn finished(&mut self, level: Level) -> Option<Finished> {
+        let open = self.open.take()?;
+        let age = open.age();
+        Some(Finished {
+            overlay: open.overlay,
+            claims: open.claims,
+            age,
+            party: open.party,
+            snapshot: open.reader,
+            level,
+        })
     }
     pub fn rollback(&mut self) {
         self.open = None;

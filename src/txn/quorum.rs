@@ -6,14 +6,17 @@
 use std::sync::Arc;
 
 use starling_apply::Engine;
-use starling_apply::claim::{Claim, Version};
+use starling_apply::claim::{Claim, Mode, Version};
 use starling_log::{Body, Hlc, Placed, Stamp, VersionVector};
 
 use super::decide::{Decided, Decider, Deciding, Level, Proposal, Refused};
 use super::locks::core::Age;
 use super::locks::{self, Locks};
+use super::shared::Shared;
 use crate::cluster::Cluster;
-use crate::cluster::commit::{self, Guard};
+use crate::cluster::commit::{self, Bars, Guard};
+
+use super::xa::Held;
 
 pub struct ClusterDecider {
     cluster: Arc<Cluster>,
@@ -21,8 +24,14 @@ pub struct ClusterDecider {
 }
 
 impl ClusterDecider {
-    /// Also has local transactions give way to those of other nodes.
-    pub fn new(cluster: Arc<Cluster>, engine: Arc<Engine>, locks: Arc<Locks>) -> Arc<ClusterDecider> {
+    /// Also has local transactions give way to those of other nodes, and votes keep what is prepared by XA.
+    pub fn new(cluster: Arc<Cluster>, shared: &Shared) -> Arc<ClusterDecider> {
+        let (engine, locks) = (Arc::clone(&shared.engine), Arc::clone(&shared.locks));
+        cluster.commit().on_bars(Arc::new(Kept {
+            held: Arc::clone(&shared.xa),
+            engine: Arc::clone(&engine),
+            locks: Arc::clone(&locks),
+        }));
         cluster.commit().on_wound(Arc::new(move |claims, age| {
             let wanted: Vec<locks::Wanted> = claims
                 .iter()
@@ -35,10 +44,31 @@ impl ClusterDecider {
                 })
                 .collect();
             // Where somebody commits already, the votes tell which of the two was first.
-            let party = locks.force(age_of(age), &wanted)?;
+            let party = locks.force(age_of(age), &wanted, locks::Kind::Peer)?;
             Some(Box::new(party) as Guard)
         }));
         Arc::new(ClusterDecider { cluster, engine })
+    }
+}
+
+/// What prepared branches keep, as votes see it.
+struct Kept {
+    held: Arc<Held>,
+    engine: Arc<Engine>,
+    locks: Arc<Locks>,
+}
+
+impl Bars for Kept {
+    fn refresh(&self) {
+        if let Err(error) = self.held.refresh(&self.engine) {
+            tracing::error!(%error, "the records of prepared XA transactions cannot be read");
+        }
+    }
+    fn settle(&self) {
+        self.held.settle(&self.engine, &self.locks);
+    }
+    fn barred(&self, claims: &mut dyn Iterator<Item = (u128, Mode)>) -> Option<u128> {
+        self.held.barred(claims)
     }
 }
 

@@ -4,16 +4,20 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use starling_apply::Engine;
+use starling_apply::engine::ApplyError;
 
 use super::decide::Decider;
 use super::locks::core::Age;
 use super::locks::{Interrupt, Kind, Locks, Party, Patience};
+use super::xa::Held;
 
 pub struct Shared {
     pub engine: Arc<Engine>,
     pub locks: Arc<Locks>,
     /// Set where transactions can be decided between nodes.
     pub decider: OnceLock<Arc<dyn Decider>>,
+    /// Prepared branches of XA transactions.
+    pub xa: Arc<Held>,
 }
 
 impl Shared {
@@ -22,7 +26,14 @@ impl Shared {
             engine,
             locks: Arc::default(),
             decider: OnceLock::new(),
+            xa: Arc::default(),
         })
+    }
+    /// After a start: the branches that are prepared get their locks back. Blocking.
+    pub fn recall(&self) -> Result<(), ApplyError> {
+        self.xa.refresh(&self.engine)?;
+        self.xa.settle(&self.engine, &self.locks);
+        Ok(())
     }
     /// An age for a first attempt made now.
     pub fn age(&self) -> Age {

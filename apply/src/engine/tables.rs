@@ -32,6 +32,10 @@ impl TableVersions {
             }
         }
     }
+    /// The newest change since the start.
+    pub fn known(&self, table: u64) -> Option<Version> {
+        self.known.lock().get(&table).copied()
+    }
     /// A table that nothing was written to since the start is as new as its file was when it was first asked for.
     pub fn version(&self, table: u64, file: impl FnOnce() -> Result<Version, FoldError>) -> Result<Version, FoldError> {
         if let Some(known) = self.known.lock().get(&table) {

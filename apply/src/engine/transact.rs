@@ -19,7 +19,7 @@ use crate::lane::Job;
 use crate::lane::runner::{Claim, Command, park};
 use crate::lane::trial::Visit;
 use crate::lane::work::{Commit, Failure, Trial, Tried, Work};
-use crate::overlay::{Content, Overlay};
+use crate::overlay::{Content, Overlay, new_token};
 
 /// What an entry takes beside its changes, at most.
 const HEAD_BYTES: u64 = 1 << 20;
@@ -135,6 +135,19 @@ impl Engine {
     /// The same for whoever asks again and again.
     pub fn votes(&self) -> Votes {
         Votes::new(Arc::clone(&self.core))
+    }
+
+    /// The newest change of a table since the start, as soon as it is about to be visible; `None`: there was none. Cheap.
+    pub fn last_change(&self, table: u64) -> Option<Version> {
+        self.core.tables.known(table)
+    }
+
+    /// Changes made elsewhere (or before a restart) as the overlay of a transaction that is to be committed.
+    pub fn overlay(&self, changes: &Changes) -> std::io::Result<Overlay> {
+        let overlay = Overlay::new();
+        let (catalog, token) = (self.core.catalog(), new_token());
+        overlay.content().lock().append(changes, &catalog, token, self.core.files.dir())?;
+        Ok(overlay)
     }
 
     /// Takes a turn on the lanes of `dbs` (lower-case names) and gives it back: what ran there before has ended. Waits at most `wait_ms`.

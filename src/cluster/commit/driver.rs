@@ -118,9 +118,11 @@ impl Cluster {
             one: me.one,
             began: Instant::now(),
             wound: self.commit.wound.lock().clone(),
+            bars: self.commit.bars.lock().clone(),
             me: me.voter,
             guards: BTreeMap::new(),
         };
+        world.take_in();
         let mut effects = Vec::new();
         let settings = Settings {
             seed: rand::random(),
@@ -264,10 +266,12 @@ impl Driver {
         }
         let applied = self.world.engine.applied();
         if !Arc::ptr_eq(&applied, &self.applied) {
+            self.world.take_in();
             self.step(Input::Applied(VersionVector::clone(&applied)));
             self.world.let_go(&applied);
             self.applied = applied;
         }
+        self.world.settle();
     }
 
     fn tick(&mut self) {

@@ -85,6 +85,16 @@ pub type Guard = Box<dyn std::any::Any + Send>;
 /// commits already.
 pub type Wound = Arc<dyn Fn(&[(ClaimKey, Mode)], Stamp) -> Option<Guard> + Send + Sync>;
 
+/// Keys that are kept for XA transactions which are prepared.
+pub trait Bars: Send + Sync {
+    /// Takes in what is applied here; called before the deciding code hears of it.
+    fn refresh(&self);
+    /// The same for locks on this node, once those of transactions that are applied are given back.
+    fn settle(&self);
+    /// A key of these that is kept, hashed: the vote is no.
+    fn barred(&self, claims: &mut dyn Iterator<Item = (u128, Mode)>) -> Option<u128>;
+}
+
 /// Takes how far this node is.
 pub type Seen = Box<dyn FnOnce(VersionVector) + Send>;
 
@@ -109,6 +119,7 @@ pub struct Commit {
     reachable: AtomicUsize,
     stable: watch::Sender<Stamp>,
     wound: Mutex<Option<Wound>>,
+    bars: Mutex<Option<Arc<dyn Bars>>>,
     /// Changes of members that the log held before the driver began; `None` since then.
     early: Mutex<Option<Vec<Input>>>,
     looking: AtomicBool,
@@ -137,6 +148,7 @@ impl Default for Commit {
             reachable: AtomicUsize::new(1),
             stable: watch::Sender::new(Stamp::default()),
             wound: Mutex::default(),
+            bars: Mutex::default(),
             early: Mutex::new(Some(Vec::new())),
             looking: AtomicBool::new(false),
             running: AtomicBool::new(false),
@@ -184,6 +196,11 @@ impl Commit {
     /// Who makes room for transactions of other nodes. Set once.
     pub fn on_wound(&self, wound: Wound) {
         *self.wound.lock() = Some(wound);
+    }
+
+    /// Who knows of keys that are kept. Set once, before [`Commit`] runs.
+    pub fn on_bars(&self, bars: Arc<dyn Bars>) {
+        *self.bars.lock() = Some(bars);
     }
 
     /// Resolves when the transaction is decided and applied here.

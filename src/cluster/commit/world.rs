@@ -12,7 +12,7 @@ use starling_apply::claim::ClaimKey;
 use starling_apply::engine::votes::Votes;
 use starling_log::{Body, Hlc, Log, Origin, Place, Stamp, VersionVector};
 
-use super::{Guard, Wound};
+use super::{Bars, Guard, Wound};
 use crate::cluster::quorum::message::Prepare;
 use crate::cluster::quorum::{Claim, Mode, Outcome, Version, Voter, World};
 
@@ -24,6 +24,7 @@ pub(super) struct NodeWorld {
     pub one: Origin,
     pub began: Instant,
     pub wound: Option<Wound>,
+    pub bars: Option<Arc<dyn Bars>>,
     /// This node's quorum sequence.
     pub me: Voter,
     /// Locks held here for transactions of other nodes.
@@ -118,6 +119,11 @@ impl World for NodeWorld {
     }
 
     fn wound(&mut self, prepare: &Prepare) -> Result<(), u128> {
+        if let Some(bars) = &self.bars
+            && let Some(key) = bars.barred(&mut prepare.claims.iter().map(|c| (c.key, mode(c.mode))))
+        {
+            return Err(key);
+        }
         // One's own transactions hold their locks themselves.
         if prepare.place.origin == self.me {
             return Ok(());
@@ -136,6 +142,17 @@ impl World for NodeWorld {
 }
 
 impl NodeWorld {
+    /// Before what is applied is told: what it keeps for XA transactions.
+    pub fn take_in(&self) {
+        if let Some(bars) = &self.bars {
+            bars.refresh();
+        }
+    }
+    pub fn settle(&self) {
+        if let Some(bars) = &self.bars {
+            bars.settle();
+        }
+    }
     /// Locks of what is applied (or void) by now are given back.
     pub fn let_go(&mut self, applied: &VersionVector) {
         self.guards.retain(|place, _| !applied.contains(*place));

@@ -91,6 +91,10 @@ impl Filter {
 
     /// `table`: `None` for what concerns a whole database, which any filter on that database lets through.
     pub fn lets(&self, db: &str, table: Option<&str>) -> bool {
+        // Records of prepared transactions are nobody's changes.
+        if db.eq_ignore_ascii_case(crate::txn::xa::record::DATABASE) {
+            return false;
+        }
         let fits = |pattern: &str, name: &str| pattern == "*" || pattern == name.to_lowercase();
         self.patterns.is_empty()
             || self

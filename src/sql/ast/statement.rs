@@ -1,7 +1,7 @@
 //! The tree of a statement, whichever it is, and what parsing gives beside it.
 
 use super::{
-    AlterAction, CreateTable, Delete, Expr, Insert, KeyDef, Name, Query, SetStatement, Show, Span, TableName, TableOption, Update,
+    AlterAction, CreateTable, Delete, Expr, Insert, KeyDef, Name, Query, SetStatement, Show, Span, TableName, TableOption, Update, Xa,
 };
 
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +110,7 @@ pub enum Statement {
         names: Vec<TableName>,
     },
     Flush(String),
+    Xa(Xa),
     /// CREATE/ALTER/DROP/RENAME USER, GRANT, REVOKE, roles: issue of accounts; carried by name until then
     LoadData {
         local: bool,

@@ -31,7 +31,7 @@ pub(crate) fn find_table<'c>(catalog: &'c Catalog, current: Option<&str>, name: 
     if let Some(table) = crate::sql::meta::system_table(db, &name.name) {
         return Ok((Found::System(db.to_lowercase()), table));
     }
-    let Some(database) = catalog.database(db) else {
+    let Some(database) = crate::sql::meta::user_database(catalog, db) else {
         if crate::sql::meta::is_system(db) {
             return Err(SqlError::unknown_table(db, &name.name));
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use starling_apply::catalog::DefaultValue;
-use starling_apply::{BaseType, Column, ColumnType, Database, Table};
+use starling_apply::{BaseType, Catalog, Column, ColumnType, Database, Table};
 
 /// Everything that belongs to the system has this collation, as in MySQL.
 const COLLATION: &str = "utf8mb3_general_ci";
@@ -149,6 +149,16 @@ fn column(id: u32, text: &str) -> Column {
 /// Is this (in any case) the name of a database of the system?
 pub fn is_system(database: &str) -> bool {
     ALL.databases.contains_key(database.to_lowercase().as_str())
+}
+
+/// A database that nobody is to see or use by its name.
+pub fn is_hidden(database: &str) -> bool {
+    database.eq_ignore_ascii_case(crate::txn::xa::record::DATABASE)
+}
+
+/// One of the users' databases.
+pub fn user_database<'c>(catalog: &'c Catalog, name: &str) -> Option<&'c Arc<Database>> {
+    catalog.database(name).filter(|d| !is_hidden(&d.name))
 }
 
 pub fn system_database(name: &str) -> Option<Arc<Database>> {

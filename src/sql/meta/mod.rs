@@ -25,7 +25,7 @@ use super::vars::Globals;
 use crate::cluster::accounts::Account;
 use crate::txn::locks::Locks;
 
-pub use define::{is_system, system_database, system_databases, system_table};
+pub use define::{is_hidden, is_system, system_database, system_databases, system_table, user_database};
 
 /// A connected client, for SHOW PROCESSLIST.
 #[derive(Clone, Debug, Default)]

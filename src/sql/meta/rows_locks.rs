@@ -298,5 +298,6 @@ fn kind_text(kind: Kind) -> &'static str {
         Kind::Tables => "LOCK TABLES",
         Kind::Alter => "SCHEMA CHANGE",
         Kind::Peer => "PREPARED FOR A PEER",
+        Kind::Prepared => "PREPARED BY XA",
     }
 }

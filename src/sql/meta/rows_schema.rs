@@ -56,7 +56,7 @@ fn databases(catalog: &Catalog) -> Vec<Arc<Database>> {
     let mut all: Vec<Arc<Database>> = catalog
         .databases
         .values()
-        .filter(|d| !define::is_system(&d.name))
+        .filter(|d| !define::is_system(&d.name) && !define::is_hidden(&d.name))
         .cloned()
         .chain(define::system_databases().filter(|d| d.name.ends_with("_schema")).cloned())
         .collect();

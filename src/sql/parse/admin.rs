@@ -12,6 +12,7 @@ impl Parser<'_> {
         match self.tok.kw {
             Kw::KILL => self.kill(),
             Kw::FLUSH => self.flush(),
+            Kw::XA => self.xa(),
             Kw::LOCK if matches!(next, Kw::TABLE | Kw::TABLES) => self.lock_tables(),
             Kw::UNLOCK if matches!(next, Kw::TABLE | Kw::TABLES) => {
                 self.bump();
@@ -31,7 +32,6 @@ impl Parser<'_> {
             Kw::CALL => "CALL",
             Kw::GRANT => "GRANT",
             Kw::REVOKE => "REVOKE",
-            Kw::XA => "XA",
             Kw::HANDLER => "HANDLER",
             Kw::HELP => "HELP",
             Kw::LOAD if next == Kw::XML => "LOAD XML",

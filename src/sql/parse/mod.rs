@@ -22,6 +22,7 @@ mod show;
 mod special;
 mod statement;
 mod types;
+mod xa;
 
 use super::ast::{Expr, Name, Parsed, Span, Statement, TableName};
 use super::error::{Result, SqlError};

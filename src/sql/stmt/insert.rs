@@ -206,7 +206,7 @@ pub fn resolve(scope: &Scope<'_>, name: &ast::TableName) -> Result<(Arc<Database
     if crate::sql::meta::system_database(db_name).is_some() {
         return Err(SqlError::new(1044, format!("Access denied for user to database '{db_name}'")));
     }
-    let db = scope.catalog.database(db_name).ok_or_else(|| SqlError::unknown_database(db_name))?;
+    let db = crate::sql::meta::user_database(scope.catalog, db_name).ok_or_else(|| SqlError::unknown_database(db_name))?;
     let table = db.table(&name.name).ok_or_else(|| SqlError::unknown_table(&db.name, &name.name))?;
     Ok((db.clone(), table.clone()))
 }

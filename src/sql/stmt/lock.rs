@@ -36,7 +36,7 @@ pub async fn lock(session: &mut Session, list: &[(TableName, Option<Name>, bool)
             if meta::system_table(db, &name.name).is_some() {
                 continue;
             }
-            let database = catalog.database(db).ok_or_else(|| SqlError::unknown_database(db))?;
+            let database = meta::user_database(&catalog, db).ok_or_else(|| SqlError::unknown_database(db))?;
             let table = database
                 .table(&name.name)
                 .ok_or_else(|| SqlError::unknown_table(&database.name, &name.name))?;

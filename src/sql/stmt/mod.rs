@@ -24,6 +24,7 @@ pub mod show;
 pub mod transaction;
 pub mod update;
 pub mod write;
+pub mod xa;
 
 use std::sync::Arc;
 
@@ -73,6 +74,9 @@ pub async fn run_plan(
     more: bool,
 ) -> Result<()> {
     session.diagnostics.clear();
+    if session.xa.is_some() && !plan.tables().is_empty() {
+        xa::check_work(session)?;
+    }
     transaction::open_implicitly(session)?;
     if matches!(&**plan, Plan::Select(select) if !select.lowered.tables.is_empty()) {
         session.before_read().await?;

@@ -239,7 +239,7 @@ fn database(given: Option<&str>, scope: &ShowScope<'_>) -> Result<String> {
     if let Some(system) = meta::system_database(name) {
         return Ok(system.name.clone());
     }
-    let found = scope.catalog.database(name).ok_or_else(|| SqlError::unknown_database(name))?;
+    let found = meta::user_database(scope.catalog, name).ok_or_else(|| SqlError::unknown_database(name))?;
     Ok(found.name.clone())
 }
 
@@ -281,7 +281,7 @@ fn columns(full: bool, table: &TableName, scope: &ShowScope<'_>) -> Result<Sourc
 /// A table, and the database it is in: 1046, 1049, 1146.
 fn find(name: &TableName, scope: &ShowScope<'_>) -> Result<(std::sync::Arc<Database>, std::sync::Arc<Table>)> {
     let db = name.db.as_deref().or(scope.database).ok_or_else(SqlError::no_database)?;
-    let database = meta::system_database(db).or_else(|| scope.catalog.database(db).cloned());
+    let database = meta::system_database(db).or_else(|| meta::user_database(scope.catalog, db).cloned());
     let database = database.ok_or_else(|| SqlError::unknown_database(db))?;
     let table = database.table(&name.name).cloned();
     let table = table.ok_or_else(|| SqlError::unknown_table(&database.name, &name.name))?;
@@ -321,7 +321,7 @@ fn fixed(show: &Show, scope: &ShowScope<'_>) -> Result<Option<Rows>> {
             )
         }
         ShowKind::CreateDatabase { name, if_not_exists } => {
-            let found = meta::system_database(name).or_else(|| scope.catalog.database(name).cloned());
+            let found = meta::system_database(name).or_else(|| meta::user_database(scope.catalog, name).cloned());
             let found = found.ok_or_else(|| SqlError::unknown_database(name))?;
             rows(
                 vec![column("Database", 64), column("Create Database", 1024)],

@@ -8,6 +8,8 @@ use crate::sql::session::{Counters, Session};
 use crate::sql::vars::Isolation;
 use crate::txn::Options;
 
+use super::xa;
+
 /// What SET TRANSACTION (without a scope) asked for the next transaction only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Next {
@@ -42,10 +44,7 @@ pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: boo
     Counters::add(&session.server.counters.begins);
     end(session).await?;
     session.transaction.unlock_tables();
-    let opening = session.opening(read_only, snapshot);
-    let options = options(session, read_only);
-    session.transaction.begin(options);
-    session.track.opened(true, opening);
+    let options = open_as(session, read_only, snapshot);
     // Only a snapshot that reads go by is worth pinning.
     if snapshot && !options.newest && !options.serializable {
         session.before_read().await?;
@@ -54,8 +53,22 @@ pub async fn begin(session: &mut Session, read_only: Option<bool>, snapshot: boo
     Ok(Done::default())
 }
 
+fn open_as(session: &mut Session, read_only: Option<bool>, snapshot: bool) -> Options {
+    let opening = session.opening(read_only, snapshot);
+    let options = options(session, read_only);
+    session.transaction.begin(options);
+    session.track.opened(true, opening);
+    options
+}
+
+/// Opens one where none is.
+pub fn open(session: &mut Session, read_only: Option<bool>) {
+    open_as(session, read_only, false);
+}
+
 /// Commits what is open (COMMIT, BEGIN, schema changes …).
 pub async fn end(session: &mut Session) -> Result<()> {
+    xa::check_none(session)?;
     let level = session.level();
     session.transaction.commit(level).await.map(|_| ()).map_err(from_failed_empty)
 }
@@ -68,6 +81,7 @@ pub async fn commit(session: &mut Session, chain: bool, release: bool) -> Result
 }
 
 pub async fn rollback(session: &mut Session, chain: bool, release: bool) -> Result<Done> {
+    xa::check_none(session)?;
     Counters::add(&session.server.counters.rollbacks);
     let ended = session.transaction.options();
     session.transaction.rollback();
@@ -93,12 +107,14 @@ fn no_savepoint(name: &str) -> SqlError {
 }
 
 pub async fn savepoint(session: &mut Session, name: &str) -> Result<Done> {
+    xa::check_work(session)?;
     open_implicitly(session)?;
     session.transaction.savepoint(name).map_err(from_failed_empty)?;
     Ok(Done::default())
 }
 
 pub async fn rollback_to(session: &mut Session, name: &str) -> Result<Done> {
+    xa::check_work(session)?;
     match session.transaction.rollback_to(name) {
         Ok(true) => Ok(Done::default()),
         Ok(false) => Err(no_savepoint(name)),
@@ -107,6 +123,7 @@ pub async fn rollback_to(session: &mut Session, name: &str) -> Result<Done> {
 }
 
 pub async fn release(session: &mut Session, name: &str) -> Result<Done> {
+    xa::check_work(session)?;
     match session.transaction.release(name) {
         Ok(true) => Ok(Done::default()),
         Ok(false) => Err(no_savepoint(name)),

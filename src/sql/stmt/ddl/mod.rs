@@ -168,7 +168,7 @@ pub fn pieces(statement: &Statement, current: Option<&str>) -> Result<Vec<Piece>
 /// The lower-case name of a database that statements may change; 1044 for the system's own.
 fn writable(name: &str) -> Result<String> {
     let lower = name.to_lowercase();
-    if SYSTEM.contains(&lower.as_str()) {
+    if SYSTEM.contains(&lower.as_str()) || crate::sql::meta::is_hidden(&lower) {
         return Err(SqlError::new(1044, format!("Access denied for user to database '{name}'")));
     }
     Ok(lower)

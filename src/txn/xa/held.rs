@@ -1,0 +1,255 @@
+//! The prepared branches that this node knows of: their locks here, and the keys that votes are to keep for them.
+//!
+//! Promises: while a branch's record is in the tables its locks are held in this node's lock table, by the party of the session that
+//! prepared it or, on other nodes and after a restart, by one of their own; and whoever is not its end is told that its keys are taken.
+//! Both begin before anybody can learn that the record is applied here. Must not know: how branches are decided.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use starling_apply::Engine;
+use starling_apply::claim::{ClaimKey, Mode, Version};
+use starling_apply::engine::ApplyError;
+
+use super::Xid;
+use super::record::{self, Lock, Record};
+use crate::txn::locks::mode::Modes;
+use crate::txn::locks::{Kind, LockKey, Locks, Party, Seat, Wanted};
+
+#[derive(Default)]
+pub struct Held {
+    state: Mutex<State>,
+    /// Branches that bar anything: zero is all that most votes ever look at.
+    barring: AtomicUsize,
+    /// Branches whose locks somebody who commits still has.
+    unlocked: AtomicUsize,
+}
+
+#[derive(Default)]
+struct State {
+    /// At work in a session here, not prepared yet.
+    active: HashSet<Xid>,
+    /// Being committed or rolled back by a session here.
+    ending: HashSet<Xid>,
+    branches: HashMap<Xid, Branch>,
+    /// By hash of the key.
+    bars: HashMap<u128, Vec<(u64, Mode)>>,
+    /// The last change of the records' table that is in here.
+    seen: Option<Option<Version>>,
+    last: u64,
+}
+
+struct Branch {
+    number: u64,
+    record: Record,
+    /// Hash of the record's own key: whoever has it exclusively is the branch's end.
+    row: Option<u128>,
+    seat: Option<Holder>,
+    /// Its record was seen in the table.
+    shown: bool,
+}
+
+enum Holder {
+    /// Of the session that prepared it.
+    Own(#[expect(dead_code, reason = "held until it is dropped")] Seat),
+    Stand(#[expect(dead_code, reason = "held until it is dropped")] Party),
+}
+
+/// A name that is taken until this is dropped.
+pub struct Taken {
+    held: Arc<Held>,
+    xid: Xid,
+    ending: bool,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let mut state = self.held.state.lock();
+        let names = if self.ending { &mut state.ending } else { &mut state.active };
+        names.remove(&self.xid);
+    }
+}
+
+impl Held {
+    /// A new branch; `None`: there is one of that name.
+    pub fn start(self: &Arc<Self>, xid: &Xid) -> Option<Taken> {
+        let mut state = self.state.lock();
+        let fresh = !state.branches.contains_key(xid) && state.active.insert(xid.clone());
+        fresh.then(|| self.taken(xid, false))
+    }
+    /// A branch is to be ended; `None`: somebody is at that.
+    pub fn end(self: &Arc<Self>, xid: &Xid) -> Option<Taken> {
+        let fresh = self.state.lock().ending.insert(xid.clone());
+        fresh.then(|| self.taken(xid, true))
+    }
+    fn taken(self: &Arc<Self>, xid: &Xid, ending: bool) -> Taken {
+        Taken {
+            held: Arc::clone(self),
+            xid: xid.clone(),
+            ending,
+        }
+    }
+    /// Is there a prepared branch of that name, as far as this node knows?
+    pub fn knows(&self, xid: &Xid) -> bool {
+        self.state.lock().branches.contains_key(xid)
+    }
+    /// Sorted by name.
+    pub fn list(&self) -> Vec<Record> {
+        let state = self.state.lock();
+        let mut all: Vec<Record> = state.branches.values().map(|b| b.record.clone()).collect();
+        all.sort_by(|a, b| a.xid.cmp(&b.xid));
+        all
+    }
+    /// A session's branch is prepared; it leaves its locks here.
+    pub(super) fn put(&self, engine: &Engine, record: Record, seat: Seat) {
+        seat.make_prepared();
+        let row = row_of(engine, &record.xid);
+        let mut state = self.state.lock();
+        let branch = state.branch(record, row);
+        let was_unlocked = branch.seat.is_none() && branch.shown;
+        branch.seat = Some(Holder::Own(seat));
+        if was_unlocked {
+            self.unlocked.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.barring.store(state.branches.len(), Ordering::Release);
+    }
+    /// It has ended, visibly.
+    pub(super) fn remove(&self, xid: &Xid) {
+        let mut state = self.state.lock();
+        self.forget(&mut state, xid);
+    }
+    fn forget(&self, state: &mut State, xid: &Xid) {
+        let Some(branch) = state.branches.remove(xid) else { return };
+        for (key, _) in barred(&branch.record.locks) {
+            if let Some(bars) = state.bars.get_mut(&key) {
+                bars.retain(|(number, _)| *number != branch.number);
+                if bars.is_empty() {
+                    state.bars.remove(&key);
+                }
+            }
+        }
+        if branch.seat.is_none() && branch.shown {
+            self.unlocked.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.barring.store(state.branches.len(), Ordering::Release);
+    }
+
+    /// Takes in what the tables show by now; [`Held::settle`] is to follow. Cheap if the records' table was not written to. Blocking.
+    pub fn refresh(&self, engine: &Engine) -> Result<(), ApplyError> {
+        let catalog = engine.catalog();
+        let Some(table) = record::table(&catalog) else { return Ok(()) };
+        let newest = engine.last_change(table.id);
+        if self.state.lock().seen == Some(newest) {
+            return Ok(());
+        }
+        let applied = engine.applied();
+        let found = record::list(engine)?;
+        let mut state = self.state.lock();
+        let names: HashSet<&Xid> = found.iter().map(|r| &r.xid).collect();
+        let gone: Vec<Xid> = state
+            .branches
+            .values()
+            .filter(|b| b.shown && !names.contains(&b.record.xid))
+            .map(|b| b.record.xid.clone())
+            .collect();
+        for xid in gone {
+            self.forget(&mut state, &xid);
+        }
+        for record in found {
+            let row = record::key(table, &record.xid).map(|key| key.hash128());
+            let branch = state.branch(record, row);
+            if !branch.shown && branch.seat.is_none() {
+                self.unlocked.fetch_add(1, Ordering::AcqRel);
+            }
+            branch.shown = true;
+        }
+        self.barring.store(state.branches.len(), Ordering::Release);
+        // It is told of changes before they are visible: those not seen yet are looked for again.
+        state.seen = newest.is_none_or(|v| applied.contains(v.place)).then_some(newest);
+        Ok(())
+    }
+
+    /// Locks for the branches that have none here yet, from everybody who does not commit already.
+    pub fn settle(&self, engine: &Engine, locks: &Arc<Locks>) {
+        if self.unlocked.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let catalog = engine.catalog();
+        let mut state = self.state.lock();
+        for branch in state.branches.values_mut().filter(|b| b.seat.is_none()) {
+            let mut wanted: Vec<Wanted> = Vec::with_capacity(branch.record.locks.len() + 4);
+            let mut tables: Vec<u64> = branch.record.locks.iter().filter_map(|(key, _)| key.table()).collect();
+            tables.sort_unstable();
+            tables.dedup();
+            for (database, table) in tables.iter().filter_map(|t| catalog.table_by_id(*t)) {
+                wanted.push((LockKey::definition(table.id), Modes::from(Mode::Shared)));
+                wanted.push((LockKey::database(database.id), Modes::from(Mode::IntentShared)));
+            }
+            let data = branch
+                .record
+                .locks
+                .iter()
+                .filter(|(key, _)| !matches!(key, ClaimKey::Schema { .. }));
+            wanted.extend(data.map(|(key, mode)| (LockKey::Data(key.clone()), Modes::from(*mode))));
+            if let Some(party) = locks.force(locks.age(branch.record.at_ms), &wanted, Kind::Prepared) {
+                branch.seat = Some(Holder::Stand(party));
+                self.unlocked.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+    }
+
+    /// A key of these that a prepared branch holds against whoever is not its end.
+    pub fn barred(&self, claims: &mut dyn Iterator<Item = (u128, Mode)>) -> Option<u128> {
+        if self.barring.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let state = self.state.lock();
+        let (mut rows, mut against) = (HashSet::new(), Vec::new());
+        for (key, mode) in claims {
+            if mode == Mode::Exclusive {
+                rows.insert(key);
+            }
+            let bars = state.bars.get(&key).into_iter().flatten();
+            against.extend(bars.filter(|(_, m)| !m.is_compatible(mode)).map(|(number, _)| (*number, key)));
+        }
+        let is_end = |number: u64| {
+            let branch = state.branches.values().find(|b| b.number == number);
+            branch.and_then(|b| b.row).is_some_and(|row| rows.contains(&row))
+        };
+        against.into_iter().find(|(number, _)| !is_end(*number)).map(|(_, key)| key)
+    }
+}
+
+impl State {
+    fn branch(&mut self, record: Record, row: Option<u128>) -> &mut Branch {
+        let State { branches, bars, last, .. } = self;
+        branches.entry(record.xid.clone()).or_insert_with(|| {
+            *last += 1;
+            for (key, mode) in barred(&record.locks) {
+                bars.entry(key).or_default().push((*last, mode));
+            }
+            Branch {
+                number: *last,
+                record,
+                row,
+                seat: None,
+                shown: false,
+            }
+        })
+    }
+}
+
+fn row_of(engine: &Engine, xid: &Xid) -> Option<u128> {
+    let catalog = engine.catalog();
+    let table = record::table(&catalog)?;
+    Some(record::key(table, xid)?.hash128())
+}
+
+/// The schema's key is not barred: definitions are kept by their locks on each node, so that a branch that is forgotten keeps nobody
+/// from changing other tables of the database.
+fn barred(locks: &[Lock]) -> impl Iterator<Item = (u128, Mode)> {
+    let data = locks.iter().filter(|(key, _)| !matches!(key, ClaimKey::Schema { .. }));
+    data.map(|(key, mode)| (key.hash128(), *mode))
+}
