@@ -78,6 +78,8 @@ pub struct Session {
     pub track: track::Track,
     /// The branch of an XA transaction that it works on.
     pub xa: Option<stmt::xa::Branch>,
+    /// FLUSH TABLES WITH READ LOCK of this session.
+    pub frozen: Option<crate::txn::freeze::Frozen>,
 }
 
 /// What SHOW WARNINGS shows.
@@ -149,6 +151,7 @@ impl Session {
             next_transaction: stmt::transaction::Next::default(),
             track: track::Track::default(),
             xa: None,
+            frozen: None,
         }
     }
     pub fn connection_id(&self) -> u32 {
@@ -337,6 +340,7 @@ impl Session {
     pub async fn reset(&mut self) {
         self.transaction.rollback();
         self.xa = None;
+        self.frozen = None;
         self.transaction.unlock_tables();
         self.vars = SessionVars::new(self.server.globals.clone());
         self.refresh();

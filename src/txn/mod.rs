@@ -7,13 +7,14 @@
 //!
 //! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit) → this page
 //! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) → [`xa`] (prepared by hand); [`tables`] is
-//! LOCK TABLES.
+//! LOCK TABLES, [`freeze`] keeps everybody from changing anything.
 
 pub mod alone;
 pub mod claims;
 pub mod commit;
 pub mod decide;
 pub mod failed;
+pub mod freeze;
 pub mod locks;
 pub mod named;
 pub mod quorum;

@@ -7,6 +7,7 @@ use starling_apply::Engine;
 use starling_apply::engine::ApplyError;
 
 use super::decide::Decider;
+use super::freeze::Gate;
 use super::locks::core::Age;
 use super::locks::{Interrupt, Kind, Locks, Party, Patience};
 use super::xa::Held;
@@ -18,6 +19,7 @@ pub struct Shared {
     pub decider: OnceLock<Arc<dyn Decider>>,
     /// Prepared branches of XA transactions.
     pub xa: Arc<Held>,
+    pub gate: Arc<Gate>,
 }
 
 impl Shared {
@@ -27,6 +29,7 @@ impl Shared {
             locks: Arc::default(),
             decider: OnceLock::new(),
             xa: Arc::default(),
+            gate: Arc::default(),
         })
     }
     /// After a start: the branches that are prepared get their locks back. Blocking.

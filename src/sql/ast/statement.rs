@@ -110,6 +110,11 @@ pub enum Statement {
         names: Vec<TableName>,
     },
     Flush(String),
+    /// FLUSH TABLES [names] [WITH READ LOCK]
+    FlushTables {
+        names: Vec<TableName>,
+        read_lock: bool,
+    },
     Xa(Xa),
     /// CREATE/ALTER/DROP/RENAME USER, GRANT, REVOKE, roles: issue of accounts; carried by name until then
     LoadData {

@@ -71,12 +71,30 @@ impl Parser<'_> {
         if !self.at(Tok::Word) {
             return Err(self.unexpected());
         }
+        if matches!(self.tok.kw, Kw::TABLE | Kw::TABLES) {
+            return self.flush_tables();
+        }
         let mut words: Vec<String> = Vec::new();
         while !matches!(self.tok.tok, Tok::End | Tok::Semicolon | Tok::Bad) {
             words.push(String::from_utf8_lossy(self.source(self.tok)).to_ascii_uppercase());
             self.bump();
         }
         Ok(Statement::Flush(words.join(" ")))
+    }
+    /// `TABLES [names] [WITH READ LOCK | FOR EXPORT]`
+    fn flush_tables(&mut self) -> Result<Statement> {
+        self.bump();
+        let done = |p: &Self| matches!(p.tok.tok, Tok::End | Tok::Semicolon);
+        let names = if done(self) || matches!(self.tok.kw, Kw::WITH | Kw::FOR) {
+            Vec::new()
+        } else {
+            self.list(Self::table_name)?
+        };
+        if self.is(Kw::FOR) {
+            return self.refuse("FLUSH TABLES ... FOR EXPORT");
+        }
+        let read_lock = self.eat_all(&[Kw::WITH, Kw::READ, Kw::LOCK]);
+        Ok(Statement::FlushTables { names, read_lock })
     }
     fn lock_tables(&mut self) -> Result<Statement> {
         self.bump();

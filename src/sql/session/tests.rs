@@ -279,3 +279,4 @@ async fn locked_tables_are_left_alone_by_others() {
 mod asking;
 mod deciding;
 mod transactions;
+mod xa;

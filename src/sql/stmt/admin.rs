@@ -10,7 +10,7 @@ use crate::sql::session::{Counters, Inputs, Prepared, Session, args};
 use crate::sql::types::Ty;
 use crate::sql::vars::VarValue;
 
-use super::{assign, ddl, lock, present, schema, select, transaction, xa};
+use super::{assign, ddl, freeze, lock, present, schema, select, transaction, xa};
 
 pub async fn run(session: &mut Session, text: &[u8], parsed: &Parsed, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     let statement = &parsed.statement;
@@ -66,6 +66,7 @@ async fn session_statement(
             kill(session, &id, *query)
         }
         Statement::Flush(what) => flush(what),
+        Statement::FlushTables { names, read_lock } => freeze::flush(session, names, *read_lock).await,
         Statement::Xa(statement) => xa::run(session, statement, sink).await,
         Statement::UnlockTables => Ok(lock::unlock(session)),
         Statement::LockTables(list) => lock::lock(session, list).await,

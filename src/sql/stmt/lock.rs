@@ -14,7 +14,7 @@ use crate::txn::locks::{LockKey, Party};
 use crate::txn::tables::{Access, Table as Wanted};
 
 use super::ddl::Piece;
-use super::transaction;
+use super::{freeze, transaction};
 
 fn wait_of(session: &Session) -> Duration {
     Duration::from_millis(session.settings().definition_wait_ms)
@@ -23,6 +23,9 @@ fn wait_of(session: &Session) -> Duration {
 pub async fn lock(session: &mut Session, list: &[(TableName, Option<Name>, bool)]) -> Result<Done> {
     transaction::end(session).await?;
     session.transaction.unlock_tables();
+    if session.frozen.is_some() && list.iter().any(|(_, _, write)| *write) {
+        return Err(freeze::conflicting());
+    }
     let mut wanted = Vec::with_capacity(list.len());
     let mut dbs = Vec::new();
     {
@@ -74,6 +77,7 @@ fn parents(database: &Database, table: &Table, wanted: &mut Vec<Wanted>) {
 }
 
 pub fn unlock(session: &mut Session) -> Done {
+    session.frozen = None;
     session.transaction.unlock_tables();
     Done::default()
 }

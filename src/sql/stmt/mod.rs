@@ -10,6 +10,7 @@ pub mod assign;
 pub mod ddl;
 pub mod delete;
 pub mod duplicate;
+pub mod freeze;
 pub mod insert;
 pub mod keys;
 pub mod lock;

@@ -12,9 +12,10 @@ use crate::sql::result::{Done, Sink};
 use crate::sql::session::errors::{from_apply, from_write, read_only};
 use crate::sql::session::{Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
+use crate::txn::freeze::Pass;
 
 use super::ddl::{self, DdlScope, DdlStep, Piece};
-use super::{insert, lock, transaction, write};
+use super::{freeze, insert, lock, transaction, write};
 
 pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     transaction::end(session).await?;
@@ -23,9 +24,10 @@ pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inpu
     let pieces = ddl::pieces(statement, session.database.as_deref())?;
     let mut affected = 0;
     for piece in &pieces {
+        let passing = freeze::pass(session, Pass::Statement).await?;
         let alone = lock::before_alter(session, piece).await?;
         let step = tokio::task::block_in_place(|| alter(session, text, piece, inputs))?;
-        drop(alone);
+        drop((alone, passing));
         affected += step.affected;
         for (level, code, message) in step.warnings {
             session.diagnostics.push(level, code, message);

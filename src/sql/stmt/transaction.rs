@@ -7,8 +7,9 @@ use crate::sql::session::errors::{from_apply, from_failed_empty};
 use crate::sql::session::{Counters, Session};
 use crate::sql::vars::Isolation;
 use crate::txn::Options;
+use crate::txn::freeze::Pass;
 
-use super::xa;
+use super::{freeze, xa};
 
 /// What SET TRANSACTION (without a scope) asked for the next transaction only.
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,6 +71,10 @@ pub fn open(session: &mut Session, read_only: Option<bool>) {
 pub async fn end(session: &mut Session) -> Result<()> {
     xa::check_none(session)?;
     let level = session.level();
+    let _passing = match session.transaction.has_written() {
+        true => Some(freeze::pass(session, Pass::Commit).await?),
+        false => None,
+    };
     session.transaction.commit(level).await.map(|_| ()).map_err(from_failed_empty)
 }
 

@@ -19,9 +19,11 @@ use crate::sql::result::{Done, ResultColumn, Sink};
 use crate::sql::session::errors::{from_failed, from_sqlite, read_only};
 use crate::sql::session::{Counters, Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
+use crate::txn::freeze::Pass;
 use crate::txn::{Asked, Call};
 
 use super::delete::DeletePlan;
+use super::freeze;
 use super::insert::InsertPlan;
 use super::update::UpdatePlan;
 
@@ -190,7 +192,9 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
         zero_is_value: session.settings().mode.no_auto_value_on_zero,
         foreign_keys: session.settings().foreign_key_checks,
     };
+    let passing = freeze::pass(session, Pass::Statement).await?;
     let outcome = attempt(session, plan, write, settings, inputs).await?;
+    drop(passing);
     conclude(session, write, outcome, sink)
 }
 

@@ -19,10 +19,11 @@ use crate::sql::session::errors::{from_apply, from_failed_empty, from_sqlite, re
 use crate::sql::session::{Counters, Session};
 use crate::txn::Failed;
 use crate::txn::decide::Refused;
+use crate::txn::freeze::Pass;
 use crate::txn::xa::record::{RecordError, missing};
 use crate::txn::xa::{Taken, XaError};
 
-use super::transaction;
+use super::{freeze, transaction};
 
 /// The branch that a session works on.
 pub struct Branch {
@@ -174,6 +175,7 @@ async fn prepare(session: &mut Session, xid: &Xid) -> Result<Done> {
     }
     session.server.cluster.may_write().map_err(|why| read_only(&why))?;
     make_table(session).await?;
+    let _passing = freeze::pass(session, Pass::Commit).await?;
     let level = session.level();
     let member = session.server.cluster.identity().member.unwrap_or(0);
     let prepared = session.transaction.prepare(xid, member, level).await;
@@ -196,6 +198,7 @@ async fn commit(session: &mut Session, xid: &Xid, one_phase: bool) -> Result<Don
         return Err(branch.wrong_state());
     }
     Counters::add(&session.server.counters.commits);
+    let _passing = freeze::pass(session, Pass::Commit).await?;
     let level = session.level();
     let committed = session.transaction.commit(level).await;
     session.xa = None;
@@ -234,6 +237,7 @@ async fn end_prepared(session: &mut Session, xid: &Xid, commit: bool, one_phase:
     let counters = &session.server.counters;
     Counters::add(if commit { &counters.commits } else { &counters.rollbacks });
     session.server.cluster.may_write().map_err(|why| read_only(&why))?;
+    let _passing = freeze::pass(session, Pass::Commit).await?;
     let level = session.level();
     let ended = session.transaction.end_prepared(xid, commit, level).await;
     ended

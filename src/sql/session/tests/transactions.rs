@@ -6,32 +6,32 @@ use tokio::task::JoinHandle;
 
 use super::*;
 
-struct Client {
-    session: Session,
+pub(super) struct Client {
+    pub(super) session: Session,
 }
 
 impl Client {
-    fn of(world: &World) -> Client {
+    pub(super) fn of(world: &World) -> Client {
         let mut session = session(&world.server);
         session.use_database("shop").unwrap();
         Client { session }
     }
-    async fn try_run(&mut self, sql: &str) -> Result<Vec<String>> {
+    pub(super) async fn try_run(&mut self, sql: &str) -> Result<Vec<String>> {
         let mut record = Record::default();
         self.session.query(sql.as_bytes(), true, &mut record).await?;
         Ok(record.lines)
     }
-    async fn run(&mut self, sql: &str) -> Vec<String> {
+    pub(super) async fn run(&mut self, sql: &str) -> Vec<String> {
         self.try_run(sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"))
     }
-    async fn fails(&mut self, sql: &str) -> u16 {
+    pub(super) async fn fails(&mut self, sql: &str) -> u16 {
         match self.try_run(sql).await {
             Ok(lines) => panic!("{sql}: accepted, {lines:?}"),
             Err(error) => error.code,
         }
     }
     /// Runs it beside, once it is sure to wait for a lock.
-    async fn waits(mut self, sql: &'static str) -> JoinHandle<(Client, Result<Vec<String>>)> {
+    pub(super) async fn waits(mut self, sql: &'static str) -> JoinHandle<(Client, Result<Vec<String>>)> {
         let (id, locks) = (self.session.connection_id(), self.session.server.transactions.locks.clone());
         let task = tokio::spawn(async move {
             let result = self.try_run(sql).await;
@@ -45,7 +45,7 @@ impl Client {
     }
 }
 
-async fn shop() -> (World, Client, Client) {
+pub(super) async fn shop() -> (World, Client, Client) {
     let mut world = World::new().await;
     world.run("create table t (id int primary key, v int, u int unique)").await;
     world.run("insert into t values (1, 10, 100), (2, 20, 200), (3, 30, 300)").await;

@@ -1,0 +1,154 @@
+//! XA with real processes and clients: what is prepared survives SIGKILL, on one node and on three, and nobody overtakes it.
+
+mod support;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Error};
+use support::{Node, cluster};
+
+async fn connect(node: &Node, db: &str) -> Conn {
+    Conn::from_url(node.url(db)).await.expect("connects")
+}
+
+async fn run(conn: &mut Conn, list: &[&str]) {
+    for sql in list {
+        conn.query_drop(*sql).await.unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+}
+
+async fn code(conn: &mut Conn, sql: &str) -> u16 {
+    match conn.query_drop(sql).await {
+        Err(Error::Server(error)) => error.code,
+        other => panic!("{sql}: {other:?}"),
+    }
+}
+
+async fn recover(conn: &mut Conn) -> Vec<(i64, i64, i64, Vec<u8>)> {
+    conn.query("XA RECOVER").await.expect("XA RECOVER")
+}
+
+async fn values(conn: &mut Conn) -> Vec<(i32, i32)> {
+    conn.query("SELECT id, v FROM shop.t ORDER BY id").await.expect("reads")
+}
+
+const SCHEMA: [&str; 3] = [
+    "CREATE DATABASE shop",
+    "CREATE TABLE shop.t (id INT PRIMARY KEY, v INT)",
+    "INSERT INTO shop.t VALUES (1, 10), (2, 20)",
+];
+
+/// Waits for locks for a second, not for fifty.
+const SHORT: &str = "SET innodb_lock_wait_timeout = 1";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prepared_branch_survives_sigkill() {
+    let under = tempfile::tempdir().expect("a directory");
+    let mut node = Node::new("alone", under.path());
+    node.start();
+    let mut a = connect(&node, "").await;
+    run(&mut a, &SCHEMA).await;
+    run(
+        &mut a,
+        &[
+            "XA START 'keep', 'b', 5",
+            "UPDATE shop.t SET v = 11 WHERE id = 1",
+            "INSERT INTO shop.t VALUES (3, 30)",
+            "XA END 'keep', 'b', 5",
+            "XA PREPARE 'keep', 'b', 5",
+            "XA START 'drop'",
+            "DELETE FROM shop.t WHERE id = 2",
+            "XA END 'drop'",
+            "XA PREPARE 'drop'",
+            "XA START 'open'",
+            "INSERT INTO shop.t VALUES (9, 90)",
+            "XA END 'open'",
+        ],
+    )
+    .await;
+    node.kill();
+    node.start();
+    let mut b = connect(&node, "").await;
+    assert_eq!(
+        recover(&mut b).await,
+        [(1, 4, 0, b"drop".to_vec()), (5, 4, 1, b"keepb".to_vec())],
+        "what was not prepared is gone"
+    );
+    run(&mut b, &[SHORT]).await;
+    for locked in [
+        "UPDATE shop.t SET v = 0 WHERE id = 1",
+        "UPDATE shop.t SET v = 0 WHERE id = 2",
+        "INSERT INTO shop.t VALUES (3, 0)",
+    ] {
+        assert_eq!(code(&mut b, locked).await, 1205, "{locked}");
+    }
+    run(
+        &mut b,
+        &[
+            "INSERT INTO shop.t VALUES (9, 91)",
+            "XA COMMIT 'keep', 'b', 5",
+            "XA ROLLBACK 'drop'",
+        ],
+    )
+    .await;
+    assert_eq!(values(&mut b).await, [(1, 11), (2, 20), (3, 30), (9, 91)]);
+    run(&mut b, &["UPDATE shop.t SET v = v + 1"]).await;
+    node.kill();
+    node.start();
+    let mut c = connect(&node, "").await;
+    assert_eq!(recover(&mut c).await, []);
+    assert_eq!(values(&mut c).await, [(1, 12), (2, 21), (3, 31), (9, 92)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_nodes_keep_what_one_of_them_prepared() {
+    let under = tempfile::tempdir().expect("a directory");
+    let mut nodes = cluster(&["first", "second", "third"], under.path());
+    let mut a = connect(&nodes[0], "").await;
+    support::until("three vote", || {
+        nodes[0]
+            .sql("SELECT COUNT(*) FROM starling.members WHERE state = 'up' OR state = 'member'")
+            .trim()
+            == "3"
+    });
+    run(&mut a, &SCHEMA).await;
+    let prepare = |name: &str, work: &str| {
+        [
+            format!("XA START '{name}'"),
+            work.into(),
+            format!("XA END '{name}'"),
+            format!("XA PREPARE '{name}'"),
+        ]
+    };
+    for (name, work) in [
+        ("one", "UPDATE shop.t SET v = 11 WHERE id = 1"),
+        ("two", "UPDATE shop.t SET v = 22 WHERE id = 2"),
+    ] {
+        for sql in prepare(name, work) {
+            run(&mut a, &[&sql]).await;
+        }
+    }
+    nodes[0].kill();
+    let mut b = connect(&nodes[1], "").await;
+    let mut c = connect(&nodes[2], "").await;
+    support::until("the others know of it", || nodes[1].sql("XA RECOVER").lines().count() == 2);
+    run(&mut b, &[SHORT]).await;
+    run(&mut c, &[SHORT]).await;
+    assert_eq!(code(&mut b, "UPDATE shop.t SET v = 0 WHERE id = 1").await, 1205);
+    assert_eq!(code(&mut c, "UPDATE shop.t SET v = 0 WHERE id = 2").await, 1205);
+    assert_eq!(code(&mut c, "XA START 'one'").await, 1440);
+    // Its coordinator is away: another member ends it.
+    run(&mut b, &["XA COMMIT 'one'"]).await;
+    assert_eq!(values(&mut b).await, [(1, 11), (2, 20)]);
+    nodes[0].start();
+    let mut a = connect(&nodes[0], "").await;
+    support::until("it hears of the end", || nodes[0].sql("XA RECOVER").lines().count() == 1);
+    run(&mut a, &[SHORT]).await;
+    assert_eq!(code(&mut a, "UPDATE shop.t SET v = 0 WHERE id = 2").await, 1205);
+    run(&mut c, &["XA ROLLBACK 'two'"]).await;
+    run(&mut c, &["UPDATE shop.t SET v = v + 1"]).await;
+    support::until("all are equal", || {
+        nodes.iter().all(|n| n.sql("SELECT SUM(v) FROM shop.t").trim() == "33")
+    });
+    let (code, text) = support::verify(&nodes.iter().collect::<Vec<_>>());
+    assert_eq!(code, 0, "{text}");
+}
