@@ -21,7 +21,7 @@ use super::sync::{self, Batch};
 use super::world::NodeWorld;
 use super::{Commit, Verdict, Work, verdict};
 use crate::cluster::members::Id;
-use crate::cluster::quorum::node::{Recovered, Settings, Ticket};
+use crate::cluster::quorum::node::{Recovered, Settings, Ticket, Undecided};
 use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Record, Seat, Voter, WriteNo, codec};
 use crate::cluster::{Cluster, ClusterError};
 
@@ -233,6 +233,17 @@ impl Driver {
                 let mut seen = self.cluster.log.held();
                 seen.merge(&self.node.prepared());
                 tell(seen);
+            }
+            Work::Undecided(tell) => {
+                let waits = |u: &Undecided| u.ticket.is_some_and(|t| self.waiting.contains_key(&t));
+                let list = self.node.undecided().into_iter();
+                tell(
+                    list.map(|u| {
+                        let w = waits(&u);
+                        (u, w)
+                    })
+                    .collect(),
+                );
             }
             Work::Look => self.look(),
             Work::Stop => self.stopped = true,

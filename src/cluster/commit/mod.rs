@@ -31,10 +31,13 @@ use starling_log::{Body, Stamp, VersionVector};
 use tokio::sync::{oneshot, watch};
 
 use super::members::Id;
+use super::quorum::node::Undecided;
 use super::quorum::{self, Answer, Epoch, Input, Kind, Level, Refusal, Version, Voter};
 
 /// Work waiting for the driver, at most. Messages beyond it count as lost, proposals are refused.
 const QUEUE: usize = 65_536;
+/// How long people are kept waiting for a list.
+const UNDECIDED_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What a transaction asks for.
 #[derive(Debug)]
@@ -98,6 +101,9 @@ pub trait Bars: Send + Sync {
 /// Takes how far this node is.
 pub type Seen = Box<dyn FnOnce(VersionVector) + Send>;
 
+/// Takes what is undecided here, each with whether its proposer still waits to hear of it.
+pub type TellUndecided = Box<dyn FnOnce(Vec<(Undecided, bool)>) + Send>;
+
 enum Work {
     Propose(Box<quorum::Proposal>, oneshot::Sender<Verdict>),
     Admit(quorum::Seat, oneshot::Sender<Verdict>),
@@ -105,6 +111,7 @@ enum Work {
     Message(Id, Bytes),
     Input(Input),
     Seen(Seen),
+    Undecided(TellUndecided),
     /// Held or applied grew, or somebody fell silent.
     Look,
     Stop,
@@ -237,6 +244,22 @@ impl Commit {
     /// all if the queue is full.
     pub(super) fn seen(&self, tell: Seen) {
         let _ = self.work.try_send(Work::Seen(tell));
+    }
+
+    /// Transactions whose outcome is not known here (yet), each with whether its proposer still waits to hear of it. Blocking, a moment.
+    pub fn undecided(&self) -> Vec<(Undecided, bool)> {
+        if !self.running.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let (tell, told) = bounded(1);
+        let work = Work::Undecided(Box::new(move |list| {
+            // Who asked may have given up.
+            let _ = tell.send(list);
+        }));
+        if self.work.try_send(work).is_err() {
+            return Vec::new();
+        }
+        told.recv_timeout(UNDECIDED_WAIT).unwrap_or_default()
     }
 
     fn enter(&self, work: Work) -> Result<(), Refused> {

@@ -160,6 +160,19 @@ pub trait World {
     fn wound(&mut self, prepare: &Prepare) -> Result<(), u128>;
 }
 
+/// A transaction whose outcome is not known here; for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecided {
+    pub place: Place,
+    /// For how long it has been heard of.
+    pub ms: u64,
+    pub keys: usize,
+    /// How this member voted, if it did.
+    pub yes: Option<bool>,
+    /// Its proposer here, if it was proposed since the start.
+    pub ticket: Option<Ticket>,
+}
+
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// A member that has not answered for this long is silent.

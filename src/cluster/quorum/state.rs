@@ -11,7 +11,7 @@ use super::coordinator::Attempt;
 use super::ids::{Ballot, Epoch, Outcome, Seat, Version, Voter, WriteNo};
 use super::keys::Keys;
 use super::message::{Frame, Gossip, Head, Message, Prepare, Vote};
-use super::node::{Answer, Effect, Input, Recovered, Refusal, Settings, Ticket, World};
+use super::node::{Answer, Effect, Input, Recovered, Refusal, Settings, Ticket, Undecided, World};
 use super::plant::Plant;
 use super::record::{Own, Peer, Record, RecordKey, State};
 use super::recovery::Contest;
@@ -416,6 +416,23 @@ impl Node {
     pub fn open_places(&self) -> Vec<Place> {
         let open = self.holds.iter().filter(|(_, hold)| hold.decided.is_none());
         open.map(|(place, _)| *place).collect()
+    }
+
+    /// The same with what is known of them.
+    pub fn undecided(&self) -> Vec<Undecided> {
+        let open = self.holds.iter().filter(|(_, hold)| hold.decided.is_none());
+        open.map(|(place, hold)| Undecided {
+            place: *place,
+            ms: self.now_ms.saturating_sub(hold.since_ms),
+            keys: hold.prepare.as_ref().map_or(0, |p| p.claims.len()),
+            yes: hold.vote.as_ref().map(|vote| *vote == Vote::Yes),
+            ticket: self
+                .attempts
+                .get(&place.seq)
+                .filter(|_| place.origin == self.me)
+                .and_then(|attempt| attempt.ticket),
+        })
+        .collect()
     }
 
     /// The highest places, by origin, whose changes it has and has not cleared: what may be committed without standing in the log here.

@@ -58,6 +58,7 @@ const STARLING: &str = "
 conflicts db s64!, table_name s64!, row_key t!, origin u!, seq u!, change_index u!, reason s64!, winner_origin u!, winner_at s32!
 members id u!, name s64!, state s16!, http_address s256!, mysql_address s256!, origin u!, last_seen_ms u, lag_entries u
 status name s64!, value t
+transactions id s160!, state s16!, since d!, coordinator u, keys_locked u!, rows_changed u, session u
 ";
 
 struct System {

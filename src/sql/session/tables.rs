@@ -6,6 +6,7 @@ use starling_apply::Database;
 use starling_log::Value;
 
 use crate::sql::stmt::write::quote;
+use crate::txn::locks::Kind;
 
 use super::Server;
 use super::args::datetime_text;
@@ -22,6 +23,7 @@ pub fn rows(server: &Server, table: &str) -> Vec<Vec<Value>> {
             .collect(),
         "members" => members(server),
         "status" => status(server),
+        "transactions" => transactions(server),
         _ => Vec::new(),
     }
 }
@@ -88,6 +90,70 @@ fn members(server: &Server) -> Vec<Vec<Value>> {
         ]
     };
     server.cluster.seen().into_iter().map(row).collect()
+}
+
+/// What is not over: open here, prepared for a decision between nodes, prepared by XA, and what nobody could say the outcome of. Such a one
+/// stands here until it is known, and then in its tables or not.
+fn transactions(server: &Server) -> Vec<Vec<Value>> {
+    let now_ms = server.engine.log().clock().now_ms();
+    let members = &server.cluster.view().members;
+    let me = server.cluster.identity().member.map_or(Value::Null, |m| number(u64::from(m)));
+    let coordinator = |origin: starling_log::Origin| {
+        let found = members.iter().find(|m| m.origins.contains(&origin));
+        found.map_or(Value::Null, |m| number(u64::from(m.member)))
+    };
+    let row = |id: String, state: &str, ms: u64, by: Value, keys: u64, rows: Value, session: Value| {
+        let since = i64::try_from(ms).unwrap_or(i64::MAX).saturating_mul(1000);
+        vec![
+            text(id),
+            text(state),
+            text(datetime_text(since, 0)),
+            by,
+            number(keys),
+            rows,
+            session,
+        ]
+    };
+    let mut out = Vec::new();
+    for party in server.transactions.locks.view() {
+        if let Kind::Transaction(_) = party.who.kind {
+            let state = if party.waiting.is_some() { "waiting" } else { "open" };
+            let since = now_ms.saturating_sub(u64::try_from(party.open.as_millis()).unwrap_or(0));
+            let (keys, session) = (party.locks.len() as u64, number(u64::from(party.who.session)));
+            out.push(row(
+                format!("local:{}", party.id),
+                state,
+                since,
+                me.clone(),
+                keys,
+                number(party.rows),
+                session,
+            ));
+        }
+    }
+    for (seen, waits) in server.cluster.commit().undecided() {
+        let own = server.cluster.origins().is_some_and(|o| o[1] == seen.place.origin);
+        // Its client heard nothing, or was told nothing: the connection was closed.
+        let state = if own && !waits { "unknown" } else { "prepared" };
+        let (id, since) = (format!("{}:{}", seen.place.origin, seen.place.seq), now_ms.saturating_sub(seen.ms));
+        let by = coordinator(seen.place.origin);
+        out.push(row(id, state, since, by, seen.keys as u64, Value::Null, Value::Null));
+    }
+    for record in server.transactions.xa.list() {
+        let xid = &record.xid;
+        let id = format!("xa:{}:{}:{}", hex::encode(&xid.gtrid), hex::encode(&xid.bqual), xid.format);
+        let by = number(u64::from(record.member));
+        out.push(row(
+            id,
+            "xa prepared",
+            record.at_ms,
+            by,
+            record.locks.len() as u64,
+            Value::Null,
+            Value::Null,
+        ));
+    }
+    out
 }
 
 fn status(server: &Server) -> Vec<Vec<Value>> {
