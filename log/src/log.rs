@@ -240,7 +240,7 @@ impl Log {
     pub fn scan_stamps(self: &Arc<Self>, from: Stamp, to: Option<Stamp>) -> Scan {
         Scan::by_stamp(self.clone(), from, to)
     }
-    /// Wakes whenever `held` grew; the value is a counter. Works in async and (by `blocking_*`) in plain threads.
+    /// Wakes whenever `held` grew by what was appended or ingested (of what is settled, who settles it knows); the value is a counter. Works in async and (by `blocking_*`) in plain threads.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.grown.subscribe()
     }

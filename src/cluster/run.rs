@@ -37,6 +37,9 @@ impl Running {
         }
     }
 }
+/// The driver hears of what others applied or appended this often at most (of what it decided itself it hears at once).
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+const CAUGHT_UP_EVERY: Duration = Duration::from_millis(5);
 
 impl Cluster {
     /// Starts everything that talks to others. The engine has to be attached.
@@ -97,8 +100,14 @@ async fn commits(cluster: Arc<Cluster>) {
             }
         }
         tokio::select! {
-            _ = grown.changed() => cluster.commit().look(),
-            _ = applied.changed() => cluster.commit().look(),
+            _ = grown.changed() => {
+                cluster.commit().look();
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+            _ = applied.changed() => {
+                cluster.commit().look();
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
             _ = admitted.changed() => {}
             _ = shutdown.wait_for(|down| *down) => break,
         }
@@ -184,6 +193,7 @@ async fn watch_applied(cluster: Arc<Cluster>) {
             _ = shutdown.wait_for(|down| *down) => return,
         }
         cluster.peers.caught_up(&engine.applied());
+        tokio::time::sleep(CAUGHT_UP_EVERY).await;
     }
 }
 

@@ -307,7 +307,7 @@ impl Log {
         let answer = round.take_in(work, &Ok(()));
         let Some(finished) = round.finish() else { return Ok(answer) };
         Ok(self.write(finished).map_err(IngestError::from).and_then(|written| {
-            self.show(written.early);
+            self.show(written.early, false);
             answer
         }))
     }
@@ -394,7 +394,7 @@ impl Log {
             Some(Err(error)) => Err(error),
             Some(Ok(mut written)) => {
                 committer.unshown = written.entries.iter().map(|e| e.place.origin).collect();
-                self.show(std::mem::take(&mut written.early));
+                self.show(std::mem::take(&mut written.early), false);
                 drop(committer);
                 if written.lazy_are_shown {
                     for ((answer, slot), _) in answers.iter_mut().zip(slots).zip(&lazy).filter(|(_, lazy)| **lazy) {
@@ -461,7 +461,7 @@ impl Log {
             self.mark.store(mark.0, Ordering::Release);
             self.store.set_witness(Witness { flush, base });
         }
-        self.show(written.entries);
+        self.show(written.entries, true);
         let mut committer = self.committer.lock();
         committer.unshown.clear();
         if sync {
@@ -472,7 +472,7 @@ impl Log {
     }
 
     /// Makes entries visible: durable ones, and decided ones that are written.
-    fn show(&self, entries: Vec<Arc<Entry>>) {
+    fn show(&self, entries: Vec<Arc<Entry>>, tell: bool) {
         if entries.is_empty() {
             return;
         }
@@ -483,7 +483,10 @@ impl Log {
                 visible.recent.push(entry);
             }
         }
-        self.grown.send_modify(|n| *n += 1);
+        // Whoever settles entries knows of them, and so do the others, each by itself: a dozen tasks need not wake for each.
+        if tell {
+            self.grown.send_modify(|n| *n += 1);
+        }
     }
 
     /// The clock follows what others did, as far as it is within the drift bound.

@@ -1,7 +1,8 @@
 //! The driver: inputs in, effects out.
 //!
 //! Promises: effects are carried out in order; a message leaves when the write it rests on is durable, at once if it rests on none;
-//! messages to one peer share a frame. While a flush is under way, work goes on. Must not know: what messages mean.
+//! messages to one peer share a frame. While a flush is under way, work goes on. Whoever calls it must hold no lock that what it
+//! calls may want (of sessions' locks: none). Must not know: what messages mean, whose thread it runs on.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam::channel::Sender;
 use starling_apply::Engine;
 use starling_log::VersionVector;
 use starling_log::log::PendingOp;
@@ -37,7 +38,8 @@ pub(super) struct Driver {
     commit: Arc<Commit>,
     node: Node,
     world: NodeWorld,
-    work: Receiver<Work>,
+    /// Room for the work that comes in while the last is worked off.
+    spare: Vec<Work>,
     sync: Sender<Batch>,
     learn: Sender<Learned>,
     grown: tokio::sync::watch::Receiver<u64>,
@@ -62,9 +64,9 @@ impl Cluster {
         let (Some(origins), Some(engine)) = (self.origins(), self.engine()) else {
             return Ok(None);
         };
-        let Some(work) = self.commit.queue.lock().take() else {
+        if self.commit.driver.lock().is_some() {
             return Ok(None);
-        };
+        }
         let seat = Seat {
             member: self.identity().member.unwrap_or(0),
             voter: origins[1],
@@ -74,12 +76,12 @@ impl Cluster {
         let commit = Arc::clone(&self.commit);
         let (sync, syncing) = sync::start(Arc::clone(&self.log), Arc::clone(&commit)).map_err(no_thread)?;
         let (learn, learning) = learn::start(Arc::clone(&self.log), Arc::clone(engine), Arc::clone(&commit)).map_err(no_thread)?;
-        let mut driver = self.driver(engine, seat, work, sync, learn)?;
+        let driver = self.driver(engine, seat, sync, learn)?;
         let thread = std::thread::Builder::new()
             .name("commit".to_owned())
             .spawn(move || {
-                driver.run();
-                driver.end([syncing, learning]);
+                commit.begin(driver);
+                commit.tick_until_stopped([syncing, learning]);
             })
             .map_err(no_thread)?;
         Ok(Some(thread))
@@ -89,7 +91,6 @@ impl Cluster {
         self: &Arc<Self>,
         engine: &Arc<Engine>,
         me: Seat,
-        work: Receiver<Work>,
         sync: Sender<Batch>,
         learn: Sender<Learned>,
     ) -> Result<Driver, ClusterError> {
@@ -136,7 +137,7 @@ impl Cluster {
             cluster: Arc::clone(self),
             node,
             world,
-            work,
+            spare: Vec::new(),
             sync,
             learn,
             effects,
@@ -154,54 +155,73 @@ impl Cluster {
     }
 }
 
-impl Driver {
-    fn run(&mut self) {
+impl Commit {
+    /// From here on there is a driver, and work is taken.
+    fn begin(&self, mut driver: Driver) {
+        let mut slot = self.driver.lock();
+        self.waiting.lock().open = true;
         // What the log says of members is said again at every start: the pending records may not have it yet.
-        let early = self.commit.early.lock().take().unwrap_or_default();
+        let early = self.early.lock().take().unwrap_or_default();
         for change in early {
-            self.step(change);
+            driver.step(change);
         }
-        self.commit.running.store(true, Ordering::Release);
-        self.show_epoch();
-        self.carry_out();
-        while !self.stopped {
-            match self.work.recv_timeout(TICK.saturating_sub(self.last_tick.elapsed())) {
-                Ok(work) => {
-                    self.handle(work);
-                    for _ in 1..AT_ONCE {
-                        let Ok(work) = self.work.try_recv() else { break };
-                        self.handle(work);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-            if self.last_tick.elapsed() >= TICK {
-                self.tick();
-            }
-            self.carry_out();
-            if self.work.is_empty() {
-                self.world.votes.rest();
-            }
-        }
-        // Their channels close: nobody knows.
-        self.waiting.clear();
+        driver.show_epoch();
+        driver.carry_out();
+        self.running.store(true, Ordering::Release);
+        *slot = Some(driver);
     }
 
-    /// Its threads end with what they were given; then another driver may start (as another voter, perhaps).
-    fn end(self, threads: [std::thread::JoinHandle<()>; 2]) {
-        let Driver {
-            commit, work, sync, learn, ..
-        } = self;
-        drop((sync, learn));
-        while threads.iter().any(|t| !t.is_finished()) {
-            // They may be about to say something, and nobody listens any more.
-            let _ = work.recv_timeout(TICK);
+    /// Keeps the time until the driver is to stop; then another may begin (as another voter, perhaps).
+    fn tick_until_stopped(&self, threads: [std::thread::JoinHandle<()>; 2]) {
+        let driver = loop {
+            std::thread::park_timeout(TICK);
+            self.looking.store(false, Ordering::Release);
+            let mut slot = self.driver.lock();
+            if let Some(driver) = slot.as_mut() {
+                driver.work_off();
+            }
+            if slot.as_ref().is_none_or(|d| d.stopped) {
+                break slot.take();
+            }
+            drop(slot);
+            // Work may have come in while the driver was held here.
+            self.work_off();
+        };
+        // Channels of proposals close: nobody knows.
+        let rest = {
+            let mut waiting = self.waiting.lock();
+            waiting.open = false;
+            std::mem::take(&mut waiting.work)
+        };
+        drop(rest);
+        // Its threads end with what they were given.
+        drop(driver);
+        for thread in threads {
+            let _ = thread.join();
         }
-        work.try_iter().for_each(drop);
-        *commit.queue.lock() = Some(work);
-        commit.running.store(false, Ordering::Release);
-        commit.end.notify_waiters();
+        self.running.store(false, Ordering::Release);
+        self.end.notify_waiters();
+    }
+}
+
+impl Driver {
+    /// All that waits, and the time if it is due.
+    pub(super) fn work_off(&mut self) {
+        let mut work = self.commit.take(std::mem::take(&mut self.spare));
+        for (at, work) in work.drain(..).enumerate() {
+            if self.stopped {
+                return;
+            }
+            self.handle(work);
+            if at % AT_ONCE == AT_ONCE - 1 {
+                self.carry_out();
+            }
+        }
+        self.spare = work;
+        if self.last_tick.elapsed() >= TICK {
+            self.tick();
+        }
+        self.carry_out();
     }
 
     fn step(&mut self, input: Input) {
@@ -287,6 +307,7 @@ impl Driver {
 
     fn tick(&mut self) {
         self.last_tick = Instant::now();
+        self.world.votes.rest();
         self.look();
         self.step(Input::Tick);
         let stable = self.node.stable();

@@ -6,6 +6,9 @@
 //!  ticks ───┘                    └─▶ learn thread: decided entries into log and tables ──────────▶ "applied"
 //! ```
 //!
+//! The driver has no thread of its own: whoever brings work works off all that waits, under one lock, unless somebody is at it
+//! already (who then sees the new work before he leaves). A commit takes a dozen such steps; each was a thread woken.
+//!
 //! Promises: nothing leaves this node before the writes it rests on are durable; a proposer hears "refused" only of what is void
 //! for sure, and nothing at all (its channel closes) where nobody knows (law 7). Must not know: SQL, locks of sessions.
 //!
@@ -24,7 +27,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam::channel::bounded;
 use parking_lot::Mutex;
 use starling_apply::claim::{Claim, ClaimKey, Mode};
 use starling_log::{Body, Stamp, VersionVector};
@@ -34,7 +37,7 @@ use super::members::Id;
 use super::quorum::node::Undecided;
 use super::quorum::{self, Answer, Epoch, Input, Kind, Level, Refusal, Version, Voter};
 
-/// Work waiting for the driver, at most. Messages beyond it count as lost, proposals are refused.
+/// Work waiting, at most. Messages beyond it count as lost, proposals are refused.
 const QUEUE: usize = 65_536;
 /// How long people are kept waiting for a list.
 const UNDECIDED_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -117,10 +120,17 @@ enum Work {
     Stop,
 }
 
+/// What waits to be worked off; `open` while a driver runs.
+#[derive(Default)]
+struct Waiting {
+    open: bool,
+    work: Vec<Work>,
+}
+
 /// The door to the driver. Proposals made before it runs are refused.
 pub struct Commit {
-    work: Sender<Work>,
-    queue: Mutex<Option<Receiver<Work>>>,
+    waiting: Mutex<Waiting>,
+    driver: Mutex<Option<driver::Driver>>,
     epoch: ArcSwap<Epoch>,
     /// Voters that this node hears and that hear it, itself included.
     reachable: AtomicUsize,
@@ -147,10 +157,9 @@ pub struct Counts {
 
 impl Default for Commit {
     fn default() -> Commit {
-        let (work, queue) = bounded(QUEUE);
         Commit {
-            work,
-            queue: Mutex::new(Some(queue)),
+            waiting: Mutex::default(),
+            driver: Mutex::new(None),
             epoch: ArcSwap::default(),
             reachable: AtomicUsize::new(1),
             stable: watch::Sender::new(Stamp::default()),
@@ -243,7 +252,7 @@ impl Commit {
     /// Tells, behind all that came in before, what this node holds or has a copy of: whatever it may have helped to commit. Not at
     /// all if the queue is full.
     pub(super) fn seen(&self, tell: Seen) {
-        let _ = self.work.try_send(Work::Seen(tell));
+        let _ = self.enter(Work::Seen(tell));
     }
 
     /// Transactions whose outcome is not known here (yet), each with whether its proposer still waits to hear of it. Blocking, a moment.
@@ -256,27 +265,58 @@ impl Commit {
             // Who asked may have given up.
             let _ = tell.send(list);
         }));
-        if self.work.try_send(work).is_err() {
+        if self.enter(work).is_err() {
             return Vec::new();
         }
         told.recv_timeout(UNDECIDED_WAIT).unwrap_or_default()
     }
 
+    /// Proposals and messages: bounded.
     fn enter(&self, work: Work) -> Result<(), Refused> {
-        match self.work.try_send(work) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(Refused::Other("too many transactions are waiting".to_owned())),
-            Err(TrySendError::Disconnected(_)) => Err(Refused::Other("the node is stopping".to_owned())),
+        {
+            let mut waiting = self.waiting.lock();
+            if !waiting.open {
+                return Err(Refused::Other("the node is stopping".to_owned()));
+            }
+            if waiting.work.len() >= QUEUE {
+                return Err(Refused::Other("too many transactions are waiting".to_owned()));
+            }
+            waiting.work.push(work);
         }
+        self.work_off();
+        Ok(())
+    }
+    /// What must not get lost.
+    fn insist(&self, work: Work) {
+        {
+            let mut waiting = self.waiting.lock();
+            if !waiting.open {
+                return;
+            }
+            waiting.work.push(work);
+        }
+        self.work_off();
+    }
+
+    /// Works off what waits. Returns at once where somebody is at it: he looks again after letting go of the driver.
+    fn work_off(&self) {
+        while !self.waiting.lock().work.is_empty() {
+            let Some(mut slot) = self.driver.try_lock() else { return };
+            let Some(driver) = slot.as_mut() else { return };
+            driver.work_off();
+        }
+    }
+    /// At most `QUEUE` and a little more; the vector given is left in its place.
+    fn take(&self, empty: Vec<Work>) -> Vec<Work> {
+        std::mem::replace(&mut self.waiting.lock().work, empty)
     }
 
     /// A message of a peer. A full queue counts as a lost message.
     pub(super) fn message(&self, from: Id, message: Bytes) {
-        let _ = self.work.try_send(Work::Message(from, message));
+        let _ = self.enter(Work::Message(from, message));
     }
     pub(super) fn input(&self, input: Input) {
-        // A driver that is gone needs none.
-        let _ = self.work.send(Work::Input(input));
+        self.insist(Work::Input(input));
     }
     /// An entry that changes epochs or fences is applied.
     pub(super) fn changed(&self, version: Version, causes: VersionVector, change: quorum::Change) {
@@ -288,12 +328,12 @@ impl Commit {
     }
     /// Has the driver look at what is held and applied; many calls are one.
     pub(super) fn look(&self) {
-        if !self.looking.swap(true, Ordering::AcqRel) && self.work.try_send(Work::Look).is_err() {
-            self.looking.store(false, Ordering::Release);
+        if !self.looking.swap(true, Ordering::AcqRel) {
+            self.insist(Work::Look);
         }
     }
     pub(super) fn stop(&self) {
-        let _ = self.work.send(Work::Stop);
+        self.insist(Work::Stop);
     }
     /// Returns when no driver runs.
     pub(super) async fn ended(&self) {
