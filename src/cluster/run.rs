@@ -99,17 +99,15 @@ async fn commits(cluster: Arc<Cluster>) {
                 Err(_) => return,
             }
         }
-        tokio::select! {
-            _ = grown.changed() => {
-                cluster.commit().look();
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            _ = applied.changed() => {
-                cluster.commit().look();
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-            _ = admitted.changed() => {}
+        let grew = tokio::select! {
+            _ = grown.changed() => true,
+            _ = applied.changed() => true,
+            _ = admitted.changed() => false,
             _ = shutdown.wait_for(|down| *down) => break,
+        };
+        if grew {
+            cluster.commit().look();
+            tokio::time::sleep(LOOK_EVERY).await;
         }
     }
     cluster.commit().stop();
