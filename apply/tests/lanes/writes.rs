@@ -209,3 +209,22 @@ fn a_job_that_panics_harms_nobody_else() {
     node.exec("shop", "INSERT INTO shop.t VALUES(2,'y')");
     assert_eq!(node.query(&["shop"], "SELECT id FROM shop.t"), "2");
 }
+
+#[test]
+fn a_statement_waits_for_whoever_holds_the_file_for_a_moment() {
+    let node = Node::new(1).with_t("a");
+    node.exec("a", "INSERT INTO \"a\".t VALUES (1, 'x')");
+    // As a checkpoint does that cuts the WAL while somebody reads.
+    let other = rusqlite::Connection::open(node.file("a")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|scope| {
+        // It reads before it writes, as most do that look for a number or a row first.
+        let sql = "SELECT * FROM \"a\".t; INSERT INTO \"a\".t VALUES (2, 'y')";
+        let writer = scope.spawn(|| node.write("a", statement(sql)).map(|(n, _)| n));
+        // Long enough for the statement to begin; what it meets then does not depend on it.
+        let (_open, never) = std::sync::mpsc::channel::<()>();
+        assert!(never.recv_timeout(Duration::from_millis(100)).is_err());
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(writer.join().unwrap().unwrap(), 1);
+    });
+}
