@@ -335,6 +335,7 @@ fn sql_server(config: &Config, engine: &Arc<Engine>, cluster: &Arc<Cluster>, mys
     if transactions.decider.set(decider).is_err() {
         return Err(failed("two deciders"));
     }
+    transactions.draw_ahead(tokio::runtime::Handle::current());
     let mut globals = SessionVars::new(server.globals.clone());
     for (name, value) in &config.variables {
         let typed = match (value.parse::<u64>(), value.parse::<i64>()) {

@@ -11,6 +11,7 @@ use starling_log::entry::object_id;
 use starling_log::{Entry, Place, Schema, Stamp, Value};
 
 use crate::catalog::{Database, Table};
+use crate::drawn;
 use crate::history::{Displaced, Kind, Store};
 use crate::inorder::{evaluate, is_taken, read_row};
 use crate::layout::{Layout, from_sql};
@@ -54,6 +55,9 @@ impl Materializer {
         {
             conn.execute_batch(&format!("DELETE FROM {}.{}", quote(&self.schema), quote(&layout.table.name)))?;
             self.forget_table(conn, *table)?;
+        }
+        if let SchemaChange::TruncateTable { table } = &change {
+            drawn::forget(conn, &self.schema, *table, Some(entry.stamp))?;
         }
         Ok(outcome)
     }
@@ -99,6 +103,7 @@ impl Materializer {
         for id in gone {
             reshape::drop(conn, &schema, &before.tables[&id].current().name)?;
             self.forget_table(conn, id)?;
+            drawn::forget(conn, &schema, id, None)?;
             self.dirty.remove(&id);
         }
         for id in &self.dirty {

@@ -29,6 +29,10 @@ pub enum ClaimKey {
         index: u32,
         value: [u8; 16],
     },
+    /// How far a table's AUTO_INCREMENT numbers are drawn.
+    Counter {
+        table: u64,
+    },
 }
 
 /// How it is locked. The intents stand on tables (and schemas) only: their holder locks rows in it.
@@ -147,6 +151,7 @@ impl ClaimKey {
                 out.extend_from_slice(&index.to_be_bytes());
                 out.extend_from_slice(value);
             }
+            ClaimKey::Counter { table } => head(8, *table),
         }
         out
     }
@@ -174,6 +179,7 @@ impl ClaimKey {
                     value: value.try_into().ok()?,
                 }
             }
+            (8, []) => ClaimKey::Counter { table: id },
             _ => return None,
         })
     }
@@ -181,7 +187,9 @@ impl ClaimKey {
     pub fn table(&self) -> Option<u64> {
         match self {
             ClaimKey::Schema { .. } => None,
-            ClaimKey::Table { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => Some(*table),
+            ClaimKey::Table { table } | ClaimKey::Counter { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
+                Some(*table)
+            }
         }
     }
 }
@@ -208,6 +216,7 @@ mod tests {
                 index: 1,
                 value: [0; 16],
             },
+            ClaimKey::Counter { table: 7 },
         ];
         let mut hashes: Vec<u128> = keys.iter().map(ClaimKey::hash128).collect();
         hashes.sort_unstable();

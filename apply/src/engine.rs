@@ -5,7 +5,7 @@
 //!
 //! Reading order: `files` (files and connections) → `progress` and `tables` (how far) → `core` (what the threads share) → `file` (a database
 //! file and the fold on it) → `system` (the list of databases, control entries) → `trust` and `recovery` (open) → `intake` (other nodes'
-//! entries) → `ddl` (schema and control entries) → `transact` (trials and overlays) → `checkpoint` (upkeep).
+//! entries) → `ddl` (schema and control entries) → `transact` (trials and overlays) → `numbers` (AUTO_INCREMENT between nodes) → `checkpoint` (upkeep).
 
 mod checkpoint;
 pub(crate) mod core;
@@ -13,6 +13,7 @@ mod ddl;
 pub(crate) mod file;
 pub(crate) mod files;
 mod intake;
+mod numbers;
 mod progress;
 mod recovery;
 mod system;
@@ -34,14 +35,15 @@ use starling_log::{Entry, Log, Origin, Placed, VersionVector};
 use tokio::sync::oneshot;
 
 pub use ddl::Check;
+pub use numbers::Draw;
 
 use self::core::{Core, Parts};
 use self::files::{Files, WalWatch};
 use crate::catalog::Catalog;
 use crate::digest;
+use crate::lane::Job;
 use crate::lane::runner::Command;
 use crate::lane::work::{Failure, Task};
-use crate::lane::{AutoBlock, Job};
 use crate::materialize::FoldError;
 use crate::readers::Reader;
 
@@ -247,13 +249,6 @@ impl Engine {
     }
     pub fn set_origin(&self, origin: Origin) {
         self.core.set_origin(origin);
-    }
-    /// Other nodes number too from now on: the founder keeps to its half of each range (others always keep to their blocks).
-    pub fn share_numbers(&self) {
-        let mut autos = self.core.autos.lock();
-        if autos.block() == AutoBlock::Whole {
-            autos.set_block(AutoBlock::Lower);
-        }
     }
 
     /// A pooled read-only connection. `dbs`: lower-case names of the databases the statement reads (attached when it returns,

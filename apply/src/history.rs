@@ -220,6 +220,13 @@ impl Store {
         let pairs = self.state(conn, COUNTER, |r| Ok(((r.get::<_, i64>(0)?.cast_unsigned(), r.get(1)?), r.get(2)?)))?;
         Ok(pairs.into_iter().collect())
     }
+    /// The highest number of one table in entries, or handed out here.
+    pub fn counters_of(&self, conn: &Connection, table: u64) -> Result<i64, FoldError> {
+        let sql = self.sql("SELECT coalesce(max(value), 0) FROM {s}.__starling_state WHERE kind = ?1 AND a = ?2");
+        Ok(conn
+            .prepare_cached(&sql)?
+            .query_row(params![COUNTER, int(table)], |row| row.get(0))?)
+    }
     pub fn put_counter(&self, conn: &Connection, table: u64, origin: u16, value: i64) -> Result<(), FoldError> {
         self.put_state(conn, COUNTER, int(table), origin, value)
     }

@@ -14,6 +14,7 @@ use crate::history::{Kind, Recorder, Store};
 use crate::layout::{Bind, Key, Layout, from_sql};
 use crate::mapping::{Mapped, Mapping, Values};
 use crate::materialize::FoldError;
+use crate::numbers::counted;
 
 /// One table of an entry, ready to be written.
 pub struct Plan {
@@ -225,7 +226,7 @@ impl<'c, 'e> Writer<'c, 'e> {
 
     fn raise(&mut self, plan: &Plan, table: usize, image: &[ValueRef<'_>]) {
         if let Some(at) = plan.layout.auto
-            && let ValueRef::Int(value) = plan.mapping.value(at, image).as_ref()
+            && let Some(value) = counted(plan.mapping.value(at, image).as_ref())
         {
             let slot = &mut self.statements[table].auto;
             *slot = Some(slot.map_or(value, |v| v.max(value)));

@@ -23,9 +23,10 @@ use crate::capture::Position;
 use crate::catalog::Catalog;
 use crate::claim::{Claim, ClaimKey, Mode};
 use crate::materialize::FoldError;
+use crate::numbers::Rule;
 use desk::Bench;
 
-pub use autos::AutoBlock;
+pub use autos::{NoNumber, Numbering, Short};
 
 /// A job runs on the lane's thread inside a savepoint.
 pub type Job<T, E> = Box<dyn FnMut(&mut Try<'_>) -> Result<T, E> + Send>;
@@ -69,10 +70,17 @@ impl Try<'_> {
         self.bench.marks.push(self.bench.capture.position());
         Mark(self.bench.marks.len() - 1)
     }
-    /// The next AUTO_INCREMENT number of a table (by id), and the counter moves on. Past this node's range it is a number that
-    /// the column's type cannot hold.
-    pub fn next_auto(&mut self, table: u64) -> i64 {
-        self.bench.next_auto(self.connection, self.catalog, table)
+    /// The next AUTO_INCREMENT number of a table (by id), and the counter moves on.
+    pub fn next_auto(&mut self, table: u64, rule: Rule) -> Result<i64, NoNumber> {
+        self.bench.next_auto(self.connection, self.catalog, table, rule)
+    }
+    /// Has the next `count` numbers of a table come in a row.
+    pub fn reserve_auto(&mut self, table: u64, count: i64, rule: Rule) -> Result<(), NoNumber> {
+        self.bench.reserve_auto(self.connection, self.catalog, table, count, rule)
+    }
+    /// The numbers of which this job had too few (it failed for that): it is to be run again once they are granted.
+    pub fn short(&self) -> Option<Short> {
+        self.bench.short
     }
     /// An explicit number pushes the counter.
     pub fn push_auto(&mut self, table: u64, value: i64) {

@@ -5,7 +5,7 @@
 //!
 //! Reading order: [`types`] (MySQL types and how values are stored) → [`catalog`] (schemas as data) → [`schema`] (schema
 //! changes, as they stand in entries) → [`physical`] (the shape in SQLite) → [`capture`] (row changes of a dry run) →
-//! [`lane`] (the one writer) → [`materialize`] and [`history`] (the fold: entries into rows, last writer wins) →
+//! [`numbers`] (AUTO_INCREMENT) → [`lane`] (the one writer) → [`materialize`] and [`history`] (the fold: entries into rows, last writer wins) →
 //! [`claim`] (what a transaction locks) and [`overlay`]
 //! (what an open one changed) → [`readers`] (snapshots) → [`digest`] (are two copies equal?) → [`engine`] (all of it behind one door).
 
@@ -17,6 +17,7 @@ pub mod claim;
 pub mod collate;
 pub mod convert;
 pub mod digest;
+mod drawn;
 pub mod engine;
 pub mod history;
 pub mod inorder;
@@ -25,6 +26,7 @@ pub mod layout;
 pub mod mapping;
 pub mod materialize;
 mod newest;
+pub mod numbers;
 pub mod overlay;
 pub mod physical;
 pub mod readers;

@@ -13,13 +13,15 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use starling_log::{Body, Changes, Entry, Op, Place, Stamp, TableRef, VersionVector};
+use starling_log::{Body, Changes, Entry, Op, Origin, Place, Stamp, TableRef, VersionVector};
 
 use crate::catalog::Database;
+use crate::drawn;
 use crate::history::Store;
 use crate::inorder::{Counters, Plan, Writer};
 use crate::layout::Layout;
 use crate::mapping::Mapping;
+use crate::numbers::counted;
 use crate::references;
 use crate::refold::Refold;
 use crate::schema::SchemaChange;
@@ -121,6 +123,7 @@ impl Materializer {
             self.store.create(conn)?;
         }
         references::create(conn, &self.schema)?;
+        drawn::create(conn, &self.schema)?;
         self.loaded = false;
         Ok(())
     }
@@ -228,11 +231,16 @@ impl Materializer {
     pub fn rolled_back(&mut self) {
         self.loaded = false;
     }
-    /// The next AUTO_INCREMENT number of a table (1 for one without rows).
+    /// The next AUTO_INCREMENT number of a table (1 for one without rows), behind all that was drawn.
     pub fn auto_counter(&mut self, conn: &Connection, table: u64) -> Result<u64, FoldError> {
         self.load(conn)?;
         let used = self.counters.iter().filter(|((t, _), _)| *t == table).map(|(_, v)| *v).max();
-        Ok(used.map_or(1, |v| v.max(0).cast_unsigned() + 1))
+        let (drawn, _) = drawn::of(conn, &self.schema, table)?;
+        Ok(used.unwrap_or(0).max(drawn).max(0).cast_unsigned() + 1)
+    }
+    /// The highest number that entries of this origin wrote.
+    pub fn counted(&self, table: u64, origin: Origin) -> Option<i64> {
+        self.counters.get(&(table, origin)).copied()
     }
     /// Raises a table's AUTO_INCREMENT high-water (numbers handed out and not used count as well); kept with `finish`.
     pub fn raise_auto_counter(&mut self, table: u64, next: u64) {
@@ -307,6 +315,10 @@ impl Materializer {
         if ours == 0 {
             return Ok(0);
         }
+        drawn::apply(conn, &self.schema, self.db, entry, changes, |table| {
+            let versions = self.schemas.tables.get(&table);
+            versions.is_some_and(|v| v.truncated.is_none_or(|t| entry.stamp > t))
+        })?;
         let rows = changes
             .iter()
             .filter(|c| changes.tables.get(c.table).is_some_and(|h| h.db == self.db))
@@ -420,7 +432,7 @@ pub(crate) fn count_auto(entry: &Entry, changes: &Changes, plans: &[Option<Plan>
             continue;
         };
         let image: crate::mapping::Values<'_> = after.iter().collect();
-        if let starling_log::ValueRef::Int(value) = plan.mapping.value(at, &image).as_ref() {
+        if let Some(value) = counted(plan.mapping.value(at, &image).as_ref()) {
             let slot = counters.entry((plan.layout.table.id, entry.place.origin)).or_insert(0);
             *slot = (*slot).max(value);
         }

@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use starling_log::{Hlc, Place, Stamp};
 
 use crate::claim::Version;
+use crate::drawn;
 use crate::layout::Key;
 use crate::materialize::FoldError;
 use crate::physical::quote;
@@ -15,6 +16,7 @@ use crate::physical::quote;
 /// Looks versions up in one attached file.
 #[derive(Clone, Debug)]
 pub(crate) struct Newest {
+    name: String,
     record: String,
     displaced: String,
     reference: String,
@@ -51,6 +53,7 @@ impl Newest {
     pub fn new(schema: &str) -> Newest {
         let s = quote(schema);
         Newest {
+            name: schema.to_owned(),
             record: format!(
                 "SELECT hlc, origin, seq FROM {s}.__starling_history WHERE tbl = ?1 AND key = ?2 ORDER BY hlc DESC, origin DESC LIMIT 1"
             ),
@@ -80,6 +83,11 @@ impl Newest {
     /// Of what points to a row (as far as it was decided on).
     pub fn reference(&self, conn: &Connection, table: u64, key: &Key) -> Result<Version, FoldError> {
         Ok(find(conn, &self.reference, table, key)?)
+    }
+
+    /// Of what was drawn of a table's numbers.
+    pub fn drawn(&self, conn: &Connection, table: u64) -> Result<Version, FoldError> {
+        Ok(drawn::of(conn, &self.name, table)?.1)
     }
 
     /// Of a unique value: the newest of all rows that ever held it.

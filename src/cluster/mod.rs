@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`identity`] (who am I) → [`members`] and [`accounts`] (folds of control entries) → [`keyed`] and [`wire`]
 //! (requests and frames that prove themselves) → [`client`] → [`start`] (joining, the check for lost entries) → [`admission`],
-//! [`propose`] and [`admit`] (letting in, removing) → [`stream`] (what peers get) and [`links`] (messages to them), [`asks`] (questions among them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
+//! [`propose`] and [`admit`] (letting in, removing), [`numbers`] (who counts) → [`stream`] (what peers get) and [`links`] (messages to them), [`asks`] (questions among them), [`gossip`] (who is there) → [`follow`] and [`ingest`] (what is taken from them) → [`peers`] and
 //! [`clocks`] (what is known of them) → [`run`] (the tasks of all this).
 
 pub mod accounts;
@@ -23,6 +23,7 @@ pub mod ingest;
 pub mod keyed;
 pub mod links;
 pub mod members;
+mod numbers;
 pub mod peers;
 pub mod propose;
 pub mod quiet;
@@ -131,6 +132,7 @@ pub struct Cluster {
     started: Instant,
     pub(crate) quiet: Quiet,
     admitting: tokio::sync::Mutex<()>,
+    closing: numbers::Closing,
     pub(crate) regain_wanted: Notify,
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -189,6 +191,7 @@ impl Cluster {
             started: Instant::now(),
             quiet: Quiet::default(),
             admitting: tokio::sync::Mutex::new(()),
+            closing: numbers::Closing::default(),
             regain_wanted: Notify::new(),
             shutdown,
             log,
@@ -315,14 +318,9 @@ impl Cluster {
                 _ => Some("this node is not admitted to its cluster yet".to_owned()),
             }
         };
+        // Before anybody may write.
+        self.follow_numbers(&view);
         self.hindrance.store(why.map(Arc::new));
-        if view.members.len() > 1
-            && identity.is_founder()
-            && let Some(engine) = self.engine.get()
-        {
-            // From the second member on generated numbers come from ranges that nobody else uses.
-            engine.share_numbers();
-        }
     }
 
     /// May this node take DDL? Until schema changes go by quorum only the founder does; `Err` names it.

@@ -12,7 +12,7 @@ use super::decide::{Decider, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::{Denied, Kind, Party, Seat};
 use super::shared::Home;
-use super::statement::{self, Call, Inner, Shared, Work};
+use super::statement::{self, Again, Call, Inner, Shared, Work};
 
 /// How often a statement that loses races between nodes is run again before the client hears of it.
 const ATTEMPTS: usize = 32;
@@ -36,13 +36,16 @@ async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>
     let blocked = if home.tables.is_some() {
         tables.clone()
     } else {
-        let job = statement::looking(work, locks, tables.clone(), call.at_once);
-        match engine.write(call.db, call.wait_ms(), job).await {
-            Ok(done) => return Ok(done),
-            Err(error) => match Inner::into_failed(error) {
-                Ok(failed) => return Err(failed),
-                Err(blocked) => blocked,
-            },
+        loop {
+            let job = statement::looking(work, locks, tables.clone(), call.at_once);
+            match engine.write(call.db, call.wait_ms(), job).await {
+                Ok(done) => return Ok(done),
+                Err(error) => match Inner::into_failed(error) {
+                    Ok(failed) => return Err(failed),
+                    Err(Again::Locks(blocked)) => break blocked,
+                    Err(Again::Numbers(short)) => home.draw(short, call.wait).await?,
+                },
+            }
         }
     };
     let age = home.shared.age();
@@ -79,7 +82,7 @@ async fn in_turn<T: Send + 'static, E: Send + 'static>(
             Ok((done, committed)) => return Ok((done.value, committed)),
             Err(error) => match Inner::into_failed(error) {
                 Ok(failed) => return Err(failed),
-                Err(_) => party.settled(&patience).await?,
+                Err(again) => home.until(again, party, call.wait).await?,
             },
         }
     }
@@ -120,8 +123,8 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
             Ok(tried) => tried,
             Err(error) => match Inner::into_failed(error) {
                 Ok(failed) => return Err(failed),
-                Err(_) => {
-                    party.settled(&patience).await?;
+                Err(again) => {
+                    home.until(again, party, call.wait).await?;
                     continue;
                 }
             },

@@ -15,6 +15,8 @@ pub enum Failed<E> {
     Changed,
     Read(ApplyError),
     Refused(Refused),
+    /// Its statement needs AUTO_INCREMENT numbers, and none can be drawn.
+    NoNumbers(Refused),
 }
 
 impl<E> Failed<E> {
@@ -26,7 +28,7 @@ impl<E> Failed<E> {
             Failed::Write(error) => !matches!(error, WriteError::Job(_) | WriteError::Timeout | WriteError::NoDatabase),
             // Its own changes cannot be told from others' any more.
             Failed::Read(_) => true,
-            Failed::Changed => false,
+            Failed::Changed | Failed::NoNumbers(_) => false,
         }
     }
     /// Did it only lose against others, so that the same again may succeed?
@@ -45,6 +47,7 @@ impl<E> Failed<E> {
             Failed::Changed => Failed::Changed,
             Failed::Read(error) => Failed::Read(error),
             Failed::Refused(refused) => Failed::Refused(refused),
+            Failed::NoNumbers(refused) => Failed::NoNumbers(refused),
         }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit) → this page
 //! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) → [`xa`] (prepared by hand); [`tables`] is
-//! LOCK TABLES, [`freeze`] keeps everybody from changing anything.
+//! LOCK TABLES, [`freeze`] keeps everybody from changing anything, [`numbers`] draws blocks for AUTO_INCREMENT.
 
 pub mod alone;
 pub mod claims;
@@ -17,6 +17,7 @@ pub mod failed;
 pub mod freeze;
 pub mod locks;
 pub mod named;
+pub mod numbers;
 pub mod quorum;
 mod shared;
 pub mod statement;
@@ -299,7 +300,6 @@ impl Transaction {
             return Err(Failed::Write(starling_apply::WriteError::Closed));
         };
         let party = open.party(home);
-        let patience = home.patience(call.wait);
         let work = Arc::new(Mutex::new(work));
         loop {
             let job = statement::locking(&work, &party, &home.shared.locks, call.at_once);
@@ -320,7 +320,7 @@ impl Transaction {
                 }
                 Err(error) => match Inner::into_failed(error) {
                     Ok(failed) => return Err(failed),
-                    Err(_) => party.settled(&patience).await?,
+                    Err(again) => home.until(again, &party, call.wait).await?,
                 },
             }
         }
@@ -444,7 +444,7 @@ impl Open {
                 Ok(mut done) => break done.asked.pop(),
                 Err(error) => match Inner::into_failed(error) {
                     Ok(failed) => return Err(failed),
-                    Err(_) => party.settled(&home.patience(call.wait)).await?,
+                    Err(again) => home.until(again, party, call.wait).await?,
                 },
             }
         };

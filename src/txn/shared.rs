@@ -10,6 +10,7 @@ use super::decide::Decider;
 use super::freeze::Gate;
 use super::locks::core::Age;
 use super::locks::{Interrupt, Kind, Locks, Party, Patience};
+use super::numbers::Numbers;
 use super::xa::Held;
 
 pub struct Shared {
@@ -20,6 +21,7 @@ pub struct Shared {
     /// Prepared branches of XA transactions.
     pub xa: Arc<Held>,
     pub gate: Arc<Gate>,
+    pub(super) numbers: Numbers,
 }
 
 impl Shared {
@@ -30,6 +32,7 @@ impl Shared {
             decider: OnceLock::new(),
             xa: Arc::default(),
             gate: Arc::default(),
+            numbers: Numbers::default(),
         })
     }
     /// After a start: the branches that are prepared get their locks back. Blocking.

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use starling_apply::Table;
 use starling_apply::claim::{Claim, ClaimKey, Mode};
 use starling_apply::engine::WriteError;
-use starling_apply::lane::{Job, Try};
+use starling_apply::lane::{Job, Short, Try};
 use starling_apply::materialize::FoldError;
 
 use super::decide::Level;
@@ -76,13 +76,27 @@ pub(super) enum Inner<E> {
     Busy,
     Wounded,
     Claims(FoldError),
+    /// It needs more AUTO_INCREMENT numbers than there are.
+    Short(Short),
+}
+
+/// Why a job is to run again, once that is over.
+pub(super) enum Again {
+    /// Somebody holds some of these.
+    Locks(Vec<Wanted>),
+    Numbers(Short),
 }
 
 impl<E> Inner<E> {
+    /// What a job's own error means.
+    fn of(lane: &Try<'_>, error: E) -> Inner<E> {
+        lane.short().map_or(Inner::Job(error), Inner::Short)
+    }
     /// As the failure of the statement; `Err`: it is to wait for these, and to run again.
-    pub fn into_failed(error: WriteError<Inner<E>>) -> Result<Failed<E>, Vec<Wanted>> {
+    pub fn into_failed(error: WriteError<Inner<E>>) -> Result<Failed<E>, Again> {
         Ok(match error {
-            WriteError::Job(Inner::Blocked(wanted)) => return Err(wanted),
+            WriteError::Job(Inner::Blocked(wanted)) => return Err(Again::Locks(wanted)),
+            WriteError::Job(Inner::Short(short)) => return Err(Again::Numbers(short)),
             WriteError::Job(Inner::Job(e)) => Failed::Write(WriteError::Job(e)),
             WriteError::Job(Inner::Busy) => Failed::Denied(Denied::Busy),
             WriteError::Job(Inner::Wounded) => Failed::Denied(Denied::Wounded),
@@ -125,7 +139,7 @@ pub(super) fn locking<T: Send + 'static, E: Send + 'static>(
             party: Some(&party),
             locks: &locks,
         };
-        let value = (work.lock())(lane, &mut asked).map_err(Inner::Job)?;
+        let value = (work.lock())(lane, &mut asked).map_err(|e| Inner::of(lane, e))?;
         let asked = asked.claims;
         let changed = lane.claims().map_err(Inner::Claims)?;
         let wanted = data(asked.iter().chain(&changed));
@@ -159,6 +173,7 @@ pub(super) fn claiming<E: Send + 'static>(
             Inner::Busy => Inner::Busy,
             Inner::Wounded => Inner::Wounded,
             Inner::Claims(e) => Inner::Claims(e),
+            Inner::Short(short) => Inner::Short(short),
         })
     })
 }
@@ -180,7 +195,7 @@ pub(super) fn looking<T: Send + 'static, E: Send + 'static>(
             party: None,
             locks: &locks,
         };
-        let value = (work.lock())(lane, &mut asked).map_err(Inner::Job)?;
+        let value = (work.lock())(lane, &mut asked).map_err(|e| Inner::of(lane, e))?;
         if locks.no_data() {
             return Ok(value);
         }

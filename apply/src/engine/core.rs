@@ -170,10 +170,17 @@ impl Core {
     }
     pub fn set_origin(&self, origin: Origin) {
         self.origin.store(u32::from(origin), Ordering::Release);
+    }
+    /// Counters are pushed by what these entries of ours wrote. `counted`: the highest number of a table that an origin wrote.
+    pub fn meet(&self, entries: &[Arc<Entry>], counted: impl Fn(u64, Origin) -> Option<i64>) {
         let mut autos = self.autos.lock();
-        let block = crate::lane::AutoBlock::of_origin(origin);
-        if autos.block() != crate::lane::AutoBlock::Lower || block != crate::lane::AutoBlock::Whole {
-            autos.set_block(block);
+        for entry in entries {
+            let Body::Rows(changes) = &entry.body else { continue };
+            for table in &changes.tables {
+                if let Some(highest) = counted(table.table, entry.place.origin) {
+                    autos.met(table.table, highest);
+                }
+            }
         }
     }
 

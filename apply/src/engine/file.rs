@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
-use starling_log::{Entry, VersionVector};
+use starling_log::{Entry, Origin, VersionVector};
 
 use super::Role;
 use super::files::{self, Attached, Files};
@@ -73,6 +73,10 @@ impl FileSide {
         for (table, next) in next {
             self.fold.raise_auto_counter(*table, *next);
         }
+    }
+    /// The highest number that entries of this origin wrote.
+    pub fn counted(&self, table: u64, origin: Origin) -> Option<i64> {
+        self.fold.counted(table, origin)
     }
     pub fn finish(&mut self, applied: &VersionVector, log: &dyn EntrySource) -> Result<(), FoldError> {
         self.fold.finish(&self.conn, applied, log)

@@ -256,6 +256,7 @@ pub(crate) fn apply_own(core: &Core, lanes: &[Arc<Lane>], entries: &[Arc<Entry>]
     let outcome = open.iter_mut().try_for_each(|(lane, file)| {
         file.begin(lane.epoch())?;
         entries.iter().try_for_each(|e| file.apply(e, core).map(drop))?;
+        core.meet(entries, |table, origin| file.counted(table, origin));
         let ours = |t| catalog.table_by_id(t).is_some_and(|(d, _)| d.id == lane.id);
         let moved = core.autos.lock().take_moved(ours);
         file.raise_auto_counters(&moved);

@@ -59,7 +59,7 @@ impl Votes {
         for (key, _) in keys {
             let database = match key {
                 ClaimKey::Schema { db } => catalog.database_by_id(*db),
-                ClaimKey::Table { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
+                ClaimKey::Table { table } | ClaimKey::Counter { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
                     catalog.table_by_id(*table).map(|(database, _)| database)
                 }
             };
@@ -87,7 +87,9 @@ impl Votes {
             out.push(match key {
                 ClaimKey::Schema { .. } => newest.schema(&pinned.reader)?,
                 ClaimKey::Table { table } => self.core.tables.version(*table, || newest.file(&pinned.reader))?,
-                ClaimKey::Row { .. } | ClaimKey::Unique { .. } => version_of(newest, &pinned.reader, key, *mode)?,
+                ClaimKey::Row { .. } | ClaimKey::Unique { .. } | ClaimKey::Counter { .. } => {
+                    version_of(newest, &pinned.reader, key, *mode)?
+                }
             });
         }
         Ok(out)

@@ -1,97 +1,82 @@
 //! Numbers given out by this node: AUTO_INCREMENT, and the hidden keys of tables without a primary key.
 //!
-//! Promises: two nodes never generate the same number. A node that is alone, or the founder, numbers densely from 1; once
-//! numbers are shared, the founder keeps the lower half of a type's range and every other node has a block of its own in the
-//! upper half (within 2^53 for BIGINT, so that every client can hold the number). A used-up range gives a number outside of the
-//! column's type, which is refused as such. Hidden keys carry the origin in their high bits. Must not know: SQL statements.
+//! Promises: two nodes never generate the same number. A node that is alone counts from 1; where several vote, numbers come from
+//! blocks that the quorum granted (`numbers`), and a statement for which there are too few is told how many are missing. Used-up
+//! types are reported. Hidden keys carry the origin in their high bits. Must not know: SQL statements, how blocks are drawn.
 
 use std::collections::HashMap;
 
 use rusqlite::Connection;
 use starling_log::Origin;
 
-use crate::catalog::{Column, Table};
+use crate::catalog::Table;
 use crate::materialize::FoldError;
+use crate::numbers::{Block, Compact, Rule, Series, Supply, ends_hard, type_max};
 use crate::physical::{hidden_key, quote};
-use crate::types::BaseType;
 
-/// Which numbers are this node's.
+/// Where AUTO_INCREMENT numbers come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum AutoBlock {
-    /// All: nobody else writes.
+pub enum Numbering {
+    /// Counted: nobody else writes.
     #[default]
-    Whole,
-    /// The lower half (the founder, once there are others).
-    Lower,
-    /// Block `ordinal` (from 1) of the upper half.
-    Block(u16),
+    Counted,
+    /// From blocks that were granted.
+    Granted,
 }
 
-impl AutoBlock {
-    /// Each node has two origins, handed out in order: the founder 1 and 2, the next 3 and 4 …
-    pub fn of_origin(origin: Origin) -> AutoBlock {
-        match origin.saturating_sub(1) / 2 {
-            0 => AutoBlock::Whole,
-            ordinal => AutoBlock::Block(ordinal),
-        }
-    }
+/// Why there is no number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoNumber {
+    /// The job is to be run again when so many are granted.
+    Short(Short),
+    /// The type has no further one; `max` is its last. `again`: MySQL tries that one once more, and nobody else gives it out.
+    UsedUp {
+        max: i64,
+        again: bool,
+    },
+    /// Compact numbers have no place for this node, or for this time.
+    NoCompact,
+    Unknown,
+}
+
+/// Numbers that a statement needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Short {
+    pub table: u64,
+    pub count: i64,
 }
 
 /// Bits of an origin's hidden keys left for its counter; with 16 bits of origin a key is never negative.
 const HIDDEN_BITS: u32 = 47;
 
-/// Largest number of a column's type, as far as it is given out.
-fn type_max(column: &Column) -> i64 {
-    let wide = u32::from(column.ty.unsigned);
-    match column.ty.base {
-        BaseType::TinyInt => (1 << (7 + wide)) - 1,
-        BaseType::SmallInt => (1 << (15 + wide)) - 1,
-        BaseType::MediumInt => (1 << (23 + wide)) - 1,
-        BaseType::Int => (1 << (31 + wide)) - 1,
-        BaseType::Float => 1 << 24,
-        BaseType::Double => 1 << 53,
-        _ => i64::MAX,
-    }
-}
-
-/// First and last number of this node (`None`: it has no block in so small a type).
-fn range(block: AutoBlock, max: i64) -> Option<(i64, i64)> {
-    // The upper half begins at a power of two.
-    let half = if max > 1 << 53 { 1 << 52 } else { (max / 2 + 1).max(1) };
-    let blocks: i64 = if half >= 1 << 30 << 15 {
-        1 << 15
-    } else if half >= 1 << 10 {
-        64
-    } else {
-        16
-    };
-    match block {
-        AutoBlock::Whole => Some((1, max)),
-        AutoBlock::Lower => Some((1, half - 1)),
-        AutoBlock::Block(ordinal) => {
-            let size = half / blocks;
-            let number = i64::from(ordinal) - 1;
-            (number < blocks && size > 0).then(|| (half + number * size, half + (number + 1) * size - 1))
-        }
-    }
-}
-
 struct Counter {
-    next: i64,
-    low: i64,
-    high: i64,
     max: i64,
+    ends_hard: bool,
+    /// Counted: the next number.
+    next: i64,
+    supply: Supply,
+    /// Nothing of the type is left to be drawn.
+    used_up: bool,
+    /// The highest number given out or met here.
+    highest: i64,
+    compact: Compact,
     /// Rows came from elsewhere: look again before the next number.
     stale: bool,
     moved: bool,
 }
 
+/// Told (once, until more is granted) that a table's numbers run low. Must not block.
+pub type OnLow = Box<dyn Fn(u64) + Send + Sync>;
+
 /// All counters of the node, by table id.
 #[derive(Default)]
 pub struct Autos {
-    block: AutoBlock,
+    numbering: Numbering,
     numbers: HashMap<u64, Counter>,
     hidden: HashMap<u64, i64>,
+    /// Counts what was forgotten: a block that was asked for before is not taken in.
+    forgotten: u64,
+    on_low: Option<OnLow>,
 }
 
 /// Where a counter is looked up that is not in memory.
@@ -103,15 +88,34 @@ pub struct Lookup<'a> {
     pub stored: &'a mut dyn FnMut() -> Result<u64, FoldError>,
 }
 
+/// Who a compact number is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Maker {
+    pub now_ms: u64,
+    pub origin: Origin,
+}
+
 impl Autos {
-    pub fn set_block(&mut self, block: AutoBlock) {
-        if self.block != block {
-            self.block = block;
-            self.numbers.clear();
+    pub fn set_numbering(&mut self, numbering: Numbering) {
+        if self.numbering == numbering {
+            return;
+        }
+        self.numbering = numbering;
+        self.forgotten += 1;
+        match numbering {
+            // Counted from what is stored, which is behind all blocks.
+            Numbering::Counted => self.numbers.values_mut().for_each(|c| {
+                c.supply = Supply::default();
+                c.stale = true;
+            }),
+            Numbering::Granted => self
+                .numbers
+                .values_mut()
+                .for_each(|c| c.highest = c.highest.max(c.next.saturating_sub(1))),
         }
     }
-    pub fn block(&self) -> AutoBlock {
-        self.block
+    pub fn on_low(&mut self, told: OnLow) {
+        self.on_low = Some(told);
     }
     /// Rows of these tables came from elsewhere.
     pub fn distrust(&mut self, table: u64) {
@@ -121,30 +125,52 @@ impl Autos {
     }
     /// The table was emptied, altered or dropped: its counters start again from what is stored.
     pub fn forget(&mut self, table: u64) {
+        self.forgotten += 1;
         self.numbers.remove(&table);
         self.hidden.remove(&table);
     }
 
-    pub fn next(&mut self, table: u64, lookup: &mut Lookup<'_>) -> i64 {
+    /// Has `count` numbers come in a row.
+    pub fn reserve(&mut self, table: u64, count: i64, rule: Rule, lookup: &mut Lookup<'_>) -> Result<(), NoNumber> {
+        let granted = self.numbering == Numbering::Granted && !rule.compact;
         let Some(counter) = self.counter(table, lookup) else {
-            return i64::MAX;
+            return Err(NoNumber::Unknown);
         };
-        if counter.next > counter.high {
-            return counter.max.saturating_add(1);
+        if !granted || counter.used_up || counter.supply.reserve(count, rule.series) {
+            return Ok(());
         }
-        let number = counter.next;
-        counter.next = number.saturating_add(1);
-        counter.moved = true;
-        number
+        Err(NoNumber::Short(Short {
+            table,
+            count: rule.series.span(count),
+        }))
+    }
+
+    pub fn next(&mut self, table: u64, rule: Rule, maker: Maker, lookup: &mut Lookup<'_>) -> Result<i64, NoNumber> {
+        let numbering = self.numbering;
+        let Some(counter) = self.counter(table, lookup) else {
+            return Err(NoNumber::Unknown);
+        };
+        let number = match (rule.compact, numbering) {
+            (true, _) => counter.compact(maker)?,
+            (false, Numbering::Counted) => counter.count(rule.series)?,
+            (false, Numbering::Granted) => counter.take(table, rule.series)?,
+        };
+        counter.highest = counter.highest.max(number);
+        let low = numbering == Numbering::Granted && !rule.compact && !counter.used_up && counter.supply.runs_low();
+        if low && let Some(told) = &self.on_low {
+            told(table);
+        }
+        Ok(number)
     }
     pub fn push(&mut self, table: u64, value: i64, lookup: &mut Lookup<'_>) {
-        let whole = self.block == AutoBlock::Whole;
-        if let Some(counter) = self.counter(table, lookup)
-            && value >= counter.next
-            && (whole || (counter.low..=counter.high).contains(&value))
-        {
-            counter.next = value.saturating_add(1);
-            counter.moved = true;
+        if let Some(counter) = self.counter(table, lookup) {
+            counter.push(value);
+        }
+    }
+    /// A change that was kept wrote this number.
+    pub fn met(&mut self, table: u64, value: i64) {
+        if let Some(counter) = self.numbers.get_mut(&table) {
+            counter.push(value);
         }
     }
     /// Next numbers of counters that moved since the last call, to be stored with the rows.
@@ -159,28 +185,67 @@ impl Autos {
         moved
     }
 
+    /// How often something was forgotten by now, for [`Autos::grant`].
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+    /// The highest number that was given out or met here (0: none).
+    pub fn highest(&self, table: u64) -> i64 {
+        self.numbers.get(&table).map_or(0, |c| c.highest.max(c.next.saturating_sub(1)))
+    }
+    /// Highest numbers of all tables that are in memory.
+    pub fn all_highest(&self) -> HashMap<u64, i64> {
+        self.numbers.keys().map(|table| (*table, self.highest(*table))).collect()
+    }
+    /// Are there so many left, in a row?
+    pub fn has(&self, table: u64, count: i64) -> bool {
+        let Some(counter) = self.numbers.get(&table) else { return false };
+        counter.used_up || { counter.supply }.reserve(count, Series::default())
+    }
+    /// A block was drawn (`None`: there is nothing left to draw). `forgotten`: when it was asked for.
+    pub fn grant(&mut self, table: u64, block: Option<Block>, forgotten: u64) {
+        if self.forgotten != forgotten || self.numbering != Numbering::Granted {
+            return;
+        }
+        let Some(counter) = self.numbers.get_mut(&table) else { return };
+        match block {
+            Some(block) => counter.supply.grant(block),
+            None => counter.used_up = true,
+        }
+    }
+    /// Nobody could draw one.
+    pub fn not_granted(&mut self, table: u64) {
+        if let Some(counter) = self.numbers.get_mut(&table) {
+            counter.supply.not_granted();
+        }
+    }
+
     fn counter(&mut self, table: u64, lookup: &mut Lookup<'_>) -> Option<&mut Counter> {
-        let block = self.block;
-        let usable = self.numbers.get(&table).is_some_and(|c| !c.stale);
+        let counted = self.numbering == Numbering::Counted;
+        let usable = self.numbers.get(&table).is_some_and(|c| !(c.stale && counted));
         if !usable {
             let (_, definition) = lookup.table?;
             let column = definition.auto_column()?;
-            let max = type_max(column);
-            let (low, high) = range(block, max).unwrap_or((1, 0));
-            let found = largest(block, low, high, column, lookup).ok()?;
-            let option = i64::try_from(definition.auto_increment).unwrap_or(0);
-            let start = if (low..=high).contains(&option) { option } else { low };
-            let known = self.numbers.get(&table).map_or(0, |c| c.next);
-            let next = found.max(start).max(known);
-            let counter = Counter {
-                next,
-                low,
-                high,
-                max,
+            let stored = i64::try_from((lookup.stored)().ok()?).unwrap_or(i64::MAX);
+            let option = i64::try_from(definition.auto_increment).unwrap_or(i64::MAX);
+            let found = stored.max(option).max(1);
+            let counter = self.numbers.entry(table).or_insert_with(|| Counter {
+                max: type_max(column),
+                ends_hard: ends_hard(column),
+                next: 1,
+                supply: Supply::default(),
+                used_up: false,
+                highest: 0,
+                compact: Compact::default(),
                 stale: false,
                 moved: false,
-            };
-            self.numbers.insert(table, counter);
+            });
+            counter.next = counter.next.max(found);
+            counter.stale = false;
+            if !counted {
+                // What is stored pushes nobody's blocks.
+                counter.highest = counter.highest.max(found - 1);
+            }
         }
         self.numbers.get_mut(&table)
     }
@@ -205,17 +270,46 @@ impl Autos {
     }
 }
 
-/// The next number after the largest used one of this node's.
-fn largest(block: AutoBlock, low: i64, high: i64, column: &Column, lookup: &mut Lookup<'_>) -> Result<i64, FoldError> {
-    let stored = i64::try_from((lookup.stored)()?).unwrap_or(i64::MAX);
-    if block == AutoBlock::Whole || (low..=high.saturating_add(1)).contains(&stored) {
-        return Ok(stored);
+impl Counter {
+    fn count(&mut self, series: Series) -> Result<i64, NoNumber> {
+        let number = series.from(self.next).filter(|n| *n <= self.max);
+        let number = number.ok_or(NoNumber::UsedUp {
+            max: self.max,
+            again: !self.ends_hard,
+        })?;
+        self.next = number.saturating_add(1);
+        self.moved = true;
+        Ok(number)
     }
-    let Some((schema, table)) = lookup.table else {
-        return Ok(low);
-    };
-    let found = largest_of(lookup.conn, schema, table, &quote(&column.name), low, high)?;
-    Ok(found.map_or(low, |f| f.saturating_add(1)))
+    fn take(&mut self, table: u64, series: Series) -> Result<i64, NoNumber> {
+        let number = self.supply.take(series).filter(|n| *n <= self.max);
+        number.ok_or(if self.used_up {
+            NoNumber::UsedUp {
+                max: self.max,
+                again: false,
+            }
+        } else {
+            NoNumber::Short(Short {
+                table,
+                count: series.span(1),
+            })
+        })
+    }
+    fn compact(&mut self, maker: Maker) -> Result<i64, NoNumber> {
+        let node = Compact::node(maker.origin).ok_or(NoNumber::NoCompact)?;
+        let floor = self.highest.max(self.next.saturating_sub(1));
+        let number = self.compact.next(maker.now_ms, node, floor).ok_or(NoNumber::NoCompact)?;
+        self.push(number);
+        Ok(number)
+    }
+    fn push(&mut self, value: i64) {
+        self.highest = self.highest.max(value);
+        if value >= self.next {
+            self.next = value.saturating_add(1);
+            self.moved = true;
+        }
+        self.supply.push(value);
+    }
 }
 
 fn largest_of(conn: &Connection, schema: &str, table: &Table, column: &str, low: i64, high: i64) -> rusqlite::Result<Option<i64>> {
@@ -225,49 +319,4 @@ fn largest_of(conn: &Connection, schema: &str, table: &Table, column: &str, low:
         quote(&table.name)
     );
     conn.query_row(&sql, [low, high], |row| row.get(0))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_of_different_nodes_never_meet() {
-        for max in [
-            127,
-            255,
-            32_767,
-            65_535,
-            (1 << 23) - 1,
-            (1 << 31) - 1,
-            (1_i64 << 32) - 1,
-            1 << 53,
-            i64::MAX,
-        ] {
-            let mut last = 0;
-            for block in std::iter::once(AutoBlock::Lower).chain((1..200).map(AutoBlock::Block)) {
-                let Some((low, high)) = range(block, max) else { break };
-                assert!(
-                    low > last && high >= low && high <= max,
-                    "{block:?} of {max}: {low}..{high} after {last}"
-                );
-                last = high;
-            }
-            assert!(last > max / 2 || max > 1 << 52);
-        }
-    }
-
-    #[test]
-    fn numbers_of_bigint_stay_within_what_clients_hold() {
-        let (_, high) = range(AutoBlock::Block(32_767), i64::MAX).unwrap();
-        assert!(high < 1 << 53);
-    }
-
-    #[test]
-    fn the_founder_alone_numbers_through_the_whole_type() {
-        assert_eq!(AutoBlock::of_origin(1), AutoBlock::Whole);
-        assert_eq!(AutoBlock::of_origin(2), AutoBlock::Whole);
-        assert_eq!(AutoBlock::of_origin(3), AutoBlock::Block(1));
-        assert_eq!(range(AutoBlock::Whole, 127), Some((1, 127)));
-    }
 }

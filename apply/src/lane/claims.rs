@@ -137,7 +137,7 @@ impl Bench {
                 let shape = known(&mut self.shapes, *table)?;
                 self.core().tables.version(*table, || shape.newest.file(conn))
             }
-            ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
+            ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } | ClaimKey::Counter { table } => {
                 let shape = known(&mut self.shapes, *table)?;
                 version_of(&shape.newest, conn, key, mode)
             }
@@ -157,6 +157,7 @@ pub(crate) fn version_of(newest: &Newest, conn: &Connection, key: &ClaimKey, mod
             Ok(later(row, newest.reference(conn, *table, key)?))
         }
         ClaimKey::Unique { table, index, value } => newest.unique(conn, *table, *index, value),
+        ClaimKey::Counter { table } => newest.drawn(conn, *table),
         ClaimKey::Schema { .. } | ClaimKey::Table { .. } => Ok(Version::default()),
     }
 }

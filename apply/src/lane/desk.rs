@@ -11,7 +11,7 @@ use rusqlite::{Connection, ffi};
 use starling_log::{Changes, Entry, VersionVector};
 
 use super::Try;
-use super::autos::Lookup;
+use super::autos::{Lookup, Maker, NoNumber, Short};
 use super::replay::replay;
 use super::work::{Failure, Work};
 use crate::capture::{Capture, Position};
@@ -21,6 +21,7 @@ use crate::engine::core::{Core, Lane};
 use crate::engine::file::Epoch;
 use crate::engine::files::{self, Attached};
 use crate::materialize::{FoldError, Materializer};
+use crate::numbers::Rule;
 use crate::overlay::Content;
 use crate::physical::quote;
 use crate::shape::Shapes;
@@ -55,6 +56,8 @@ pub(crate) struct Bench {
     /// SQLite refused something between statements: the job cannot be kept.
     spoilt: Option<String>,
     unchecked: bool,
+    /// Numbers that the job had too few of.
+    pub short: Option<Short>,
     pub shapes: Shapes,
 }
 
@@ -126,8 +129,26 @@ impl Bench {
         };
         f(&core, &mut lookup)
     }
-    pub fn next_auto(&mut self, conn: &Connection, catalog: &Catalog, table: u64) -> i64 {
-        self.lookup(conn, catalog, table, |core, l| core.autos.lock().next(table, l))
+    pub fn next_auto(&mut self, conn: &Connection, catalog: &Catalog, table: u64, rule: Rule) -> Result<i64, NoNumber> {
+        let found = self.lookup(conn, catalog, table, |core, l| {
+            let maker = Maker {
+                now_ms: core.log.clock().tick().ms(),
+                origin: core.origin().unwrap_or(0),
+            };
+            core.autos.lock().next(table, rule, maker, l)
+        });
+        self.note_short(found)
+    }
+    pub fn reserve_auto(&mut self, conn: &Connection, catalog: &Catalog, table: u64, count: i64, rule: Rule) -> Result<(), NoNumber> {
+        let found = self.lookup(conn, catalog, table, |core, l| core.autos.lock().reserve(table, count, rule, l));
+        self.note_short(found)
+    }
+    /// Whoever ran the job asks for what it lacked.
+    fn note_short<T>(&mut self, found: Result<T, NoNumber>) -> Result<T, NoNumber> {
+        if let Err(NoNumber::Short(short)) = &found {
+            self.short = Some(*short);
+        }
+        found
     }
     pub fn push_auto(&mut self, conn: &Connection, catalog: &Catalog, table: u64, value: i64) {
         self.lookup(conn, catalog, table, |core, l| core.autos.lock().push(table, value, l));
@@ -160,6 +181,7 @@ impl Desk {
                 pinned: Vec::new(),
                 spoilt: None,
                 unchecked: false,
+                short: None,
                 shapes: Shapes::default(),
             },
             catalog: Arc::default(),
@@ -237,6 +259,7 @@ impl Desk {
         }
         self.bench.marks.clear();
         self.bench.spoilt = None;
+        self.bench.short = None;
         let mut t = Try {
             connection: &self.conn,
             catalog: &self.catalog,
@@ -326,6 +349,7 @@ impl Desk {
             for entry in entries {
                 fold.fold.note(&self.conn, entry)?;
             }
+            core.meet(entries, |table, origin| fold.fold.counted(table, origin));
             let moved = core
                 .autos
                 .lock()

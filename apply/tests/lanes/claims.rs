@@ -81,6 +81,7 @@ fn brief(node: &Node, claims: &[Claim]) -> String {
                 ClaimKey::Row { table, key: Key::Int(i) } if *i < 1 << 40 => format!("{}{i}", name(*table)),
                 ClaimKey::Row { table, .. } => format!("{}?", name(*table)),
                 ClaimKey::Unique { table, index, .. } => format!("{}#{index}", name(*table)),
+                ClaimKey::Counter { table } => format!("{}+", name(*table)),
             };
             format!("{what}:{mode}{known}")
         })

@@ -9,7 +9,7 @@ use starling_apply::lane::{Job, Try};
 use starling_apply::schema::SchemaChange;
 use starling_apply::types::{BaseType, ColumnType};
 use starling_log::store::sim::SimStore;
-use starling_log::{Log, LogOptions, SystemTime};
+use starling_log::{Body, Changes, Draft, Log, LogOptions, SystemTime};
 use tempfile::TempDir;
 
 pub struct Node {
@@ -133,6 +133,17 @@ impl Node {
             starling_apply::digest::dump(&reader, name, &mut out).unwrap();
         }
         String::from_utf8(out).unwrap()
+    }
+    /// An entry with these changes, as if somebody had decided on it.
+    pub fn log_rows(&self, changes: Changes) {
+        let draft = Draft {
+            causes: self.engine.applied(),
+            schema: self.engine.catalog().version,
+            body: Body::Rows(changes),
+        };
+        let placed = self.log.append(self.origin, vec![draft]).unwrap();
+        let entries = self.log.read(self.origin, placed[0].place.seq, 1).unwrap();
+        self.engine.apply(entries).unwrap();
     }
     /// Everything the other node's log has and this one's has not: ingested and applied.
     pub fn pull(&self, from: &Node) {

@@ -1,6 +1,11 @@
 //! AUTO_INCREMENT and hidden keys.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use starling_apply::catalog::Table;
+use starling_apply::lane::{NoNumber, Numbering, Short, Try};
+use starling_apply::numbers::Rule;
 use starling_apply::schema::SchemaChange;
 
 use crate::kit::{Node, column, int, primary, run, table, text};
@@ -16,7 +21,7 @@ fn insert(node: &Node) -> i64 {
         "d",
         Box::new(|t| {
             let id = t.catalog.table("d", "n").unwrap().id;
-            let number = t.next_auto(id);
+            let number = t.next_auto(id, Rule::default()).map_err(|e| format!("{e:?}"))?;
             run(t, &format!("INSERT INTO d.n VALUES({number}, 'x')"))?;
             Ok(number)
         }),
@@ -58,23 +63,135 @@ fn numbers_are_dense_and_go_on_after_a_restart() {
     assert_eq!(insert(&node), 1);
 }
 
+/// Decides as a quorum would that nobody contests: the entry of the drawer stands in everybody's log.
+fn draw(node: &Node, wanted: i64, needed: i64) -> Option<(i64, i64)> {
+    let id = node.engine.catalog().table("d", "n").unwrap().id;
+    let Some(draw) = node.engine.plan_draw(id, wanted, needed).unwrap() else {
+        node.engine.grant_nothing(id);
+        return None;
+    };
+    let keys: Vec<_> = draw.claims.iter().map(|c| (c.key.clone(), c.mode)).collect();
+    let bases: Vec<_> = draw.claims.iter().map(|c| c.base).collect();
+    assert_eq!(node.engine.versions(&keys).unwrap(), bases);
+    node.log_rows(draw.changes.clone());
+    assert_ne!(node.engine.versions(&keys).unwrap(), bases, "the next draw has to know of this one");
+    node.engine.grant(&draw);
+    Some((draw.block.first, draw.block.last))
+}
+
+fn short(node: &Node) -> Short {
+    let job = |t: &mut Try<'_>| {
+        let id = t.catalog.table("d", "n").unwrap().id;
+        match t.next_auto(id, Rule::default()) {
+            Err(NoNumber::Short(short)) if t.short() == Some(short) => Ok(short),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    node.write("d", Box::new(job)).unwrap().0
+}
+
 #[test]
-fn two_nodes_never_give_the_same_number() {
+fn blocks_follow_each_other_on_all_nodes() {
     let founder = node();
-    founder.engine.share_numbers();
+    assert_eq!((insert(&founder), insert(&founder)), (1, 2));
+    founder.engine.close_numbers().unwrap();
     let other = Node::new(3);
+    other.engine.set_numbering(Numbering::Granted);
     other.pull(&founder);
-    let a: Vec<i64> = (0..3).map(|_| insert(&founder)).collect();
-    let b: Vec<i64> = (0..3).map(|_| insert(&other)).collect();
-    assert_eq!(a, [1, 2, 3]);
-    assert_eq!(b, [1 << 30, (1 << 30) + 1, (1 << 30) + 2]);
+    assert_eq!(short(&other).count, 1);
+    assert_eq!(draw(&other, 4, 1), Some((3, 6)), "behind what the founder counted");
+    founder.pull(&other);
+    assert_eq!(short(&founder).count, 1);
+    assert_eq!(draw(&founder, 8, 1), Some((7, 14)));
+    assert_eq!((insert(&founder), insert(&other)), (7, 3));
     founder.pull(&other);
     other.pull(&founder);
-    assert_eq!(insert(&founder), 4, "rows of the other node do not push the founder's counter");
-    assert_eq!(insert(&other), (1 << 30) + 3);
-    other.pull(&founder);
+    assert_eq!((insert(&founder), insert(&other)), (8, 4), "rows of others push nobody's block");
+    insert_explicit(&other, 40);
+    assert_eq!(short(&other).count, 1, "one's own explicit number does");
+    assert_eq!(draw(&other, 4, 1), Some((41, 44)));
     founder.pull(&other);
+    other.pull(&founder);
     assert_eq!(founder.dump(), other.dump());
     let other = other.restart();
-    assert_eq!(insert(&other), (1 << 30) + 4);
+    other.engine.set_numbering(Numbering::Granted);
+    assert_eq!(short(&other).count, 1, "a restart drops what was left");
+    assert_eq!(draw(&other, 4, 1), Some((45, 48)));
+}
+
+#[test]
+fn positions_are_written_once_and_replayed() {
+    let founder = node();
+    assert_eq!(insert(&founder), 1);
+    let unsaved = |t: &mut Try<'_>| {
+        let id = t.catalog.table("d", "n").unwrap().id;
+        t.next_auto(id, Rule::default()).map(drop).map_err(|e| format!("{e:?}"))
+    };
+    founder.write("d", Box::new(unsaved)).unwrap();
+    founder.engine.close_numbers().unwrap();
+    let held = founder.log.held();
+    founder.engine.close_numbers().unwrap();
+    assert_eq!(founder.log.held(), held);
+    let other = Node::new(3);
+    other.engine.set_numbering(Numbering::Granted);
+    other.pull(&founder);
+    assert_eq!(short(&other).count, 1);
+    assert_eq!(draw(&other, 4, 1), Some((3, 6)), "2 was handed out, if never used");
+    let other = other.restart_after(|dir| std::fs::remove_file(dir.join("d.db")).unwrap());
+    other.engine.set_numbering(Numbering::Granted);
+    assert_eq!(short(&other).count, 1);
+    assert_eq!(draw(&other, 4, 1), Some((7, 10)), "the log alone tells what was drawn");
+    other.engine.set_numbering(Numbering::Counted);
+    assert_eq!(insert(&other), 11, "alone again: behind all blocks");
+}
+
+#[test]
+fn a_block_of_before_a_truncate_is_not_taken_in() {
+    let node = node();
+    node.engine.set_numbering(Numbering::Granted);
+    let id = node.engine.catalog().table("d", "n").unwrap().id;
+    assert_eq!(short(&node).count, 1);
+    let late = node.engine.plan_draw(id, 4, 1).unwrap().unwrap();
+    node.alter("d", SchemaChange::TruncateTable { table: id });
+    node.engine.grant(&late);
+    assert_eq!(short(&node).count, 1);
+    assert_eq!(draw(&node, 4, 1), Some((1, 4)));
+}
+
+#[test]
+fn a_statement_gets_its_numbers_in_a_row() {
+    let node = node();
+    node.engine.set_numbering(Numbering::Granted);
+    assert_eq!(short(&node).count, 1);
+    draw(&node, 4, 1);
+    assert_eq!(insert(&node), 1);
+    let many = |t: &mut Try<'_>| {
+        let id = t.catalog.table("d", "n").unwrap().id;
+        match t.reserve_auto(id, 10, Rule::default()) {
+            Err(NoNumber::Short(short)) => Ok(short.count),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    assert_eq!(node.write("d", Box::new(many)).unwrap().0, 10);
+    assert_eq!(draw(&node, 4, 10), Some((5, 14)));
+    let id = node.engine.catalog().table("d", "n").unwrap().id;
+    assert!(node.engine.has_numbers(id, 13), "blocks that touch are one");
+    assert!(!node.engine.has_numbers(id, 14));
+}
+
+#[test]
+fn whoever_runs_low_is_told_once() {
+    let node = node();
+    let told = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&told);
+    node.engine.on_low_numbers(Box::new(move |_| {
+        seen.fetch_add(1, Ordering::SeqCst);
+    }));
+    node.engine.set_numbering(Numbering::Granted);
+    assert_eq!(short(&node).count, 1);
+    draw(&node, 8, 1);
+    for i in 1..=8 {
+        assert_eq!(insert(&node), i);
+        assert_eq!(told.load(Ordering::SeqCst), u64::from(i >= 4), "at {i}");
+    }
 }

@@ -27,6 +27,16 @@ pub(super) struct Seats {
     silent: BTreeSet<Voter>,
     changing: Option<oneshot::Receiver<Verdict>>,
     looked: Option<Instant>,
+    numbers: Closed,
+}
+
+/// A second member is proposed only where numbers are closed (`cluster::numbers`).
+#[derive(Default)]
+struct Closed {
+    /// They were at the look before, in this epoch: what is applied here now tells how far they got.
+    at: Option<u64>,
+    /// A second member may have been let in by now.
+    proposed: bool,
 }
 
 pub(super) struct Look {
@@ -45,6 +55,7 @@ impl Seats {
             silent: BTreeSet::new(),
             changing: None,
             looked: None,
+            numbers: Closed::default(),
         }
     }
 
@@ -95,7 +106,10 @@ impl Seats {
         if let Some(changing) = &mut self.changing {
             match changing.try_recv() {
                 Err(oneshot::error::TryRecvError::Empty) => return,
-                Ok(Err(refused)) => tracing::debug!(%refused, "a change of members did not come about: it is tried again"),
+                Ok(Err(refused)) => {
+                    self.numbers.proposed = false;
+                    tracing::debug!(%refused, "a change of members did not come about: it is tried again");
+                }
                 Ok(Ok(_)) | Err(oneshot::error::TryRecvError::Closed) => {}
             }
             self.changing = None;
@@ -114,13 +128,38 @@ impl Seats {
                 // It is to go, or its log was lost: that incarnation votes no more.
                 Some(old) => self.cluster.commit().remove(old.voter),
                 None if view.members.takes_part(member) && connected.contains(&member.identity) && self.caught_up(member.identity) => {
+                    if epoch.len() == 1 && !self.numbers_closed(epoch.number) {
+                        return;
+                    }
+                    self.numbers.proposed = true;
                     self.cluster.commit().admit(seat)
                 }
                 None => continue,
             };
+            if asked.is_err() {
+                self.numbers.proposed = false;
+            }
             self.changing = asked.ok();
             return;
         }
+        if !self.numbers.proposed
+            && let Some(closed) = self.numbers.at.take()
+        {
+            self.cluster.reopen_numbers(closed);
+        }
+    }
+
+    fn numbers_closed(&mut self, epoch: u64) -> bool {
+        if self.numbers.at == Some(epoch) {
+            return true;
+        }
+        if self.cluster.close_numbers(epoch) {
+            self.numbers = Closed {
+                at: Some(epoch),
+                proposed: false,
+            };
+        }
+        false
     }
 
     /// It has (about) all that is applied here.

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use starling_apply::catalog::Column;
+use starling_apply::numbers::COUNTERS;
 use starling_apply::{Catalog, ColumnType};
 use starling_log::{Body, ChangeRef, Changes, Cursor, Entry, Op, Place, RowRef, Stamp, ValueRef, VersionVector};
 
@@ -158,7 +159,8 @@ impl Renderer<'_> {
             Some((name, found.map(|c| c.ty.clone())))
         };
         Shape {
-            shown: self.filter.lets(&named.db, Some(&named.table)),
+            // Blocks of numbers that nodes drew are no rows of anybody's.
+            shown: table.table != COUNTERS && self.filter.lets(&named.db, Some(&named.table)),
             columns: table.columns.iter().map(column).collect(),
             key: table.key.clone(),
             db: named.db,

@@ -131,6 +131,7 @@ fn named(catalog: &Catalog, key: &ClaimKey) -> Named {
         ClaimKey::Schema { .. } => ("SCHEMA", None, None),
         ClaimKey::Table { .. } => ("TABLE", None, None),
         ClaimKey::Row { key, .. } => ("RECORD", Some("PRIMARY".to_string()), Some(row_key(key))),
+        ClaimKey::Counter { .. } => ("AUTO_INC", None, None),
         ClaimKey::Unique { index, value, .. } => {
             let found = table.and_then(|(_, t)| t.indexes.iter().find(|i| i.id == *index));
             ("RECORD", found.map(|i| i.name.clone()), Some(format!("0x{}", hex::encode(value))))

@@ -34,9 +34,15 @@ pub fn from_failed(failed: Failed<SqlError>) -> SqlError {
         Failed::Denied(Denied::Interrupted) => SqlError::new(1317, "Query execution was interrupted"),
         Failed::Changed => SqlError::new(1412, "Table definition has changed, please retry transaction"),
         Failed::Read(error) => from_apply(&error),
-        Failed::Refused(Refused::NoQuorum(why)) => SqlError::new(1047, format!("node has no quorum ({why})")),
+        Failed::Refused(Refused::NoQuorum(why)) | Failed::NoNumbers(Refused::NoQuorum(why)) => {
+            SqlError::new(1047, format!("node has no quorum ({why})"))
+        }
         Failed::Refused(Refused::Unknown(why)) => SqlError::unknown_outcome(why),
         Failed::Refused(Refused::Other(why)) => SqlError::internal(why),
+        Failed::NoNumbers(refused) => {
+            tracing::warn!(?refused, "no AUTO_INCREMENT numbers were drawn");
+            no_number()
+        }
     }
 }
 
@@ -47,6 +53,11 @@ pub fn from_failed_empty(failed: Failed<()>) -> SqlError {
 
 pub fn deadlock() -> SqlError {
     SqlError::new(1213, "Deadlock found when trying to get lock; try restarting transaction")
+}
+
+/// AUTO_INCREMENT has no further number.
+pub fn no_number() -> SqlError {
+    SqlError::new(1467, "Failed to read auto-increment value from storage engine")
 }
 
 pub fn lock_timeout() -> SqlError {

@@ -64,17 +64,7 @@ impl Provider for Hooks {
     }
     fn auto_increment(&self, table: u64) -> Option<u64> {
         let server = self.server()?;
-        let catalog = server.engine.catalog();
-        let (database, table) = catalog.table_by_id(table)?;
-        let column = table.auto_column()?;
-        let schema = database.name.to_lowercase();
-        let reader = server.engine.reader(&[&schema]).ok()?;
-        let name = crate::sql::stmt::write::qualified(&schema, &table.name);
-        let sql = format!("SELECT coalesce(max(\"{}\"), 0) FROM {name}", column.name.replace('"', "\"\""));
-        // Behind the highest number there is: what was drawn and rolled back is not known here.
-        let highest = reader.query_row(&sql, [], |row| row.get::<_, i64>(0)).ok()?;
-        let next = u64::try_from(highest).unwrap_or(0).saturating_add(1);
-        Some(next.max(table.auto_increment))
+        server.engine.next_number(table)
     }
     fn table_rows(&self, database: &str, table: &str) -> Option<u64> {
         let server = self.server()?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use starling_apply::claim::Mode;
 use starling_apply::lane::{Mark, Try};
+use starling_apply::numbers::Rule;
 use starling_apply::{Catalog, Table};
 use starling_log::Row;
 
@@ -178,6 +179,8 @@ pub struct JobSettings {
     pub zero_is_value: bool,
     /// `foreign_key_checks`
     pub foreign_keys: bool,
+    /// How it wants its AUTO_INCREMENT numbers.
+    pub numbers: Rule,
 }
 
 /// Runs a row statement's plan.
@@ -191,6 +194,7 @@ pub async fn run(session: &mut Session, plan: &Arc<Plan>, inputs: &Inputs<'_>, s
         found_rows: session.found_rows,
         zero_is_value: session.settings().mode.no_auto_value_on_zero,
         foreign_keys: session.settings().foreign_key_checks,
+        numbers: session.settings().numbers,
     };
     let passing = freeze::pass(session, Pass::Statement).await?;
     let outcome = attempt(session, plan, write, settings, inputs).await?;

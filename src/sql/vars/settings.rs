@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use starling_apply::numbers::{Rule, Series};
+
 use super::{SessionVars, VarValue};
 use crate::sql::bind::SqlMode;
 use crate::sql::gtid::GtidSet;
@@ -73,6 +75,8 @@ pub struct Settings {
     pub snapshot_isolation: bool,
     /// `starling_write_consistency`
     pub level: crate::txn::Level,
+    /// `auto_increment_increment`, `auto_increment_offset`, `starling_auto_increment_mode`
+    pub numbers: Rule,
     /// 0: no limit.
     pub max_execution_ms: u64,
     pub sql_select_limit: u64,
@@ -134,6 +138,13 @@ impl Settings {
                 Some("ONE") => crate::txn::Level::One,
                 Some("ALL") => crate::txn::Level::All,
                 _ => crate::txn::Level::Quorum,
+            },
+            numbers: Rule {
+                series: Series::new(
+                    number("auto_increment_increment").try_into().unwrap_or(1),
+                    number("auto_increment_offset").try_into().unwrap_or(1),
+                ),
+                compact: text("starling_auto_increment_mode").as_deref() == Some("COMPACT"),
             },
             max_execution_ms: number("max_execution_time"),
             sql_select_limit: number("sql_select_limit"),

@@ -1,5 +1,7 @@
 //! The lane's side of INSERT: defaults, numbers, hidden keys; one prepared statement, run once a row.
 
+mod numbers;
+
 use rusqlite::Statement;
 use starling_apply::lane::Try;
 use starling_apply::types::store::from_stored;
@@ -26,6 +28,7 @@ struct Run<'p, 'l, 't> {
     number: u64,
     records: u64,
     duplicates: u64,
+    generated: numbers::Generated,
 }
 
 /// What a column is about to hold: a value, or nothing given.
@@ -34,6 +37,9 @@ enum Held<'a> {
     Made(Value),
     Default,
 }
+
+/// A row holds the generated number already.
+struct Taken;
 
 impl InsertPlan {
     pub fn apply(&self, lane: &mut Try<'_>, rows: &Rows, settings: JobSettings) -> Result<Outcome> {
@@ -48,6 +54,7 @@ impl InsertPlan {
             number: 0,
             records: 0,
             duplicates: 0,
+            generated: numbers::Generated::default(),
         };
         match (&self.source, &rows.source) {
             (Source::Values(cells), Ready::Values { width, values }) => {
@@ -162,11 +169,13 @@ impl Run<'_, '_, '_> {
     fn row(&mut self, statement: &mut Statement<'_>, mut held: Vec<Held<'_>>) -> Result<()> {
         self.records += 1;
         let mut generated = None;
+        let mut numbered = 0;
         for (at, slot) in held.iter_mut().enumerate() {
             let target = &self.plan.targets[at];
             let column = &self.plan.table.columns[target.column];
             if column.auto_increment {
                 generated = self.number_row(slot)?;
+                numbered = at;
                 continue;
             }
             if matches!(slot, Held::Default) {
@@ -177,53 +186,10 @@ impl Run<'_, '_, '_> {
                 *slot = Held::Made(self.null_into(at)?);
             }
         }
-        self.insert(statement, &held, generated)
-    }
-
-    /// AUTO_INCREMENT: NULL, nothing and (usually) 0 draw the next number, anything else pushes the counter.
-    fn number_row(&mut self, slot: &mut Held<'_>) -> Result<Option<u64>> {
-        let table = self.plan.table.id;
-        let explicit = match &*slot {
-            Held::Given(value) => Some(*value),
-            Held::Made(value) => Some(value),
-            Held::Default => None,
-        };
-        let draws = match explicit {
-            None | Some(Value::Null) => true,
-            Some(Value::Int(0)) => !self.settings.zero_is_value,
-            _ => false,
-        };
-        if !draws {
-            if let Some(Value::Int(v)) = explicit {
-                self.lane.push_auto(table, *v);
-                // The OK packet carries an explicit number, too, if none was generated.
-                self.outcome.insert_id = if self.outcome.generated.is_some() {
-                    self.outcome.insert_id
-                } else {
-                    *v as u64
-                };
-            }
-            return Ok(None);
+        while let Err(Taken) = self.insert(statement, &held, generated)? {
+            generated = Some(self.draw(&mut held[numbered])?);
         }
-        let next = self.lane.next_auto(table);
-        let column = self
-            .plan
-            .table
-            .auto_column()
-            .ok_or_else(|| SqlError::internal("no AUTO_INCREMENT column"))?;
-        let place = Place {
-            table: &self.plan.table,
-            column,
-            row: self.number,
-        };
-        let value = place.store(
-            starling_apply::types::store::Input::Int(next),
-            &starling_apply::types::store::StoreMode::STRICT,
-        );
-        // Exhausted: MySQL says that the number is taken, or cannot be read.
-        let value = value.map_err(|_| SqlError::new(1467, "Failed to read auto-increment value from storage engine"))?;
-        *slot = Held::Made(value);
-        Ok(Some(next as u64))
+        Ok(())
     }
 
     fn default(&self, at: usize) -> Result<Value> {
@@ -263,7 +229,13 @@ impl Run<'_, '_, '_> {
         Err(error)
     }
 
-    fn insert(&mut self, statement: &mut Statement<'_>, held: &[Held<'_>], generated: Option<u64>) -> Result<()> {
+    /// `Err` inside: its generated number is taken.
+    fn insert(
+        &mut self,
+        statement: &mut Statement<'_>,
+        held: &[Held<'_>],
+        generated: Option<u64>,
+    ) -> Result<std::result::Result<(), Taken>> {
         let bound = self.bind(statement, held);
         bound.map_err(|e| from_sqlite(&e))?;
         let mark = self.lane.mark();
@@ -281,7 +253,10 @@ impl Run<'_, '_, '_> {
             Ok(())
         })();
         if let Err(error) = stepped {
-            return self.violated(held, &error);
+            if generated.is_some() && self.is_number_taken(&error)? {
+                return Ok(Err(Taken));
+            }
+            return self.violated(held, &error).map(Ok);
         }
         let counts = self.lane.counts_since(mark);
         self.outcome.affected += match self.plan.mode {
@@ -302,7 +277,7 @@ impl Run<'_, '_, '_> {
             self.outcome.generated.get_or_insert(number);
             self.outcome.insert_id = self.outcome.generated.unwrap_or(number);
         }
-        Ok(())
+        Ok(Ok(()))
     }
 
     fn bind(&mut self, statement: &mut Statement<'_>, held: &[Held<'_>]) -> rusqlite::Result<()> {
