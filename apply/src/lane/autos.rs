@@ -209,7 +209,12 @@ impl Autos {
         }
         let Some(counter) = self.numbers.get_mut(&table) else { return };
         match block {
-            Some(block) => counter.supply.grant(block),
+            // What was written meanwhile pushes it, too.
+            Some(block) if counter.highest < block.last => counter.supply.grant(Block {
+                first: block.first.max(counter.highest + 1),
+                ..block
+            }),
+            Some(_) => counter.supply.not_granted(),
             None => counter.used_up = true,
         }
     }

@@ -1,3 +1,4 @@
+mod numbers;
 mod queries;
 
 use std::sync::Arc;
