@@ -173,6 +173,7 @@ impl Commit {
 
     /// Keeps the time until the driver is to stop; then another may begin (as another voter, perhaps).
     fn tick_until_stopped(&self, threads: [std::thread::JoinHandle<()>; 2]) {
+        *self.ticking.lock() = Some(std::thread::current());
         let driver = loop {
             std::thread::park_timeout(TICK);
             self.looking.store(false, Ordering::Release);

@@ -48,7 +48,7 @@ fn run(log: &Log, engine: &Engine, commit: &Commit, learned: &Receiver<Learned>)
             // What is in the log is tried again by the engine; what is not is asked for again by the deciding code after a restart.
             tracing::error!(%error, "decided entries cannot be taken in");
         }
-        commit.look();
+        commit.look_from(!learned.is_empty());
     }
 }
 

@@ -131,6 +131,8 @@ struct Waiting {
 pub struct Commit {
     waiting: Mutex<Waiting>,
     driver: Mutex<Option<driver::Driver>>,
+    /// The thread that ticks.
+    ticking: Mutex<Option<std::thread::Thread>>,
     epoch: ArcSwap<Epoch>,
     /// Voters that this node hears and that hear it, itself included.
     reachable: AtomicUsize,
@@ -160,6 +162,7 @@ impl Default for Commit {
         Commit {
             waiting: Mutex::default(),
             driver: Mutex::new(None),
+            ticking: Mutex::new(None),
             epoch: ArcSwap::default(),
             reachable: AtomicUsize::new(1),
             stable: watch::Sender::new(Stamp::default()),
@@ -298,6 +301,20 @@ impl Commit {
         self.work_off();
     }
 
+    /// The same from a thread that has more to do: the one that ticks takes it.
+    fn leave(&self, work: Work) {
+        {
+            let mut waiting = self.waiting.lock();
+            if !waiting.open {
+                return;
+            }
+            waiting.work.push(work);
+        }
+        if let Some(ticking) = self.ticking.lock().as_ref() {
+            ticking.unpark();
+        }
+    }
+
     /// Works off what waits. Returns at once where somebody is at it: he looks again after letting go of the driver.
     fn work_off(&self) {
         while !self.waiting.lock().work.is_empty() {
@@ -318,6 +335,13 @@ impl Commit {
     pub(super) fn input(&self, input: Input) {
         self.insist(Work::Input(input));
     }
+    /// From a thread that others wait for if `busy`.
+    pub(super) fn input_from(&self, busy: bool, input: Input) {
+        match busy {
+            true => self.leave(Work::Input(input)),
+            false => self.input(input),
+        }
+    }
     /// An entry that changes epochs or fences is applied.
     pub(super) fn changed(&self, version: Version, causes: VersionVector, change: quorum::Change) {
         let input = Input::Changed { version, causes, change };
@@ -328,8 +352,14 @@ impl Commit {
     }
     /// Has the driver look at what is held and applied; many calls are one.
     pub(super) fn look(&self) {
+        self.look_from(false);
+    }
+    pub(super) fn look_from(&self, busy: bool) {
         if !self.looking.swap(true, Ordering::AcqRel) {
-            self.insist(Work::Look);
+            match busy {
+                true => self.leave(Work::Look),
+                false => self.insist(Work::Look),
+            }
         }
     }
     pub(super) fn stop(&self) {

@@ -56,10 +56,10 @@ fn run(log: &Log, commit: &Commit, batches: &Receiver<Batch>) {
             Ok((_, flush)) => {
                 if sync {
                     durable = held;
-                    commit.input(Input::Held(durable.clone()));
+                    commit.input_from(true, Input::Held(durable.clone()));
                 }
                 if let Some(upto) = upto {
-                    commit.input(Input::Flushed { upto, flush });
+                    commit.input_from(!batches.is_empty(), Input::Flushed { upto, flush });
                 }
             }
             Err(error) => {
