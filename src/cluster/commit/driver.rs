@@ -179,7 +179,10 @@ impl Commit {
             self.looking.store(false, Ordering::Release);
             let mut slot = self.driver.lock();
             if let Some(driver) = slot.as_mut() {
-                driver.work_off();
+                match driver.is_backed_up() {
+                    true => driver.keep_time(),
+                    false => driver.work_off(),
+                }
             }
             if slot.as_ref().is_none_or(|d| d.stopped) {
                 break slot.take();
@@ -219,10 +222,20 @@ impl Driver {
             }
         }
         self.spare = work;
+        self.keep_time();
+    }
+
+    fn keep_time(&mut self) {
         if self.last_tick.elapsed() >= TICK {
             self.tick();
         }
         self.carry_out();
+    }
+
+    /// The disk or the tables do not follow: no more work is taken until they do. (Their queues have no bound of their own, because
+    /// the very threads that empty them may be working here.)
+    pub(super) fn is_backed_up(&self) -> bool {
+        self.sync.len() > sync::QUEUE || self.learn.len() > learn::QUEUE
     }
 
     fn step(&mut self, input: Input) {

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, unbounded};
 use starling_apply::Engine;
 use starling_log::{Body, Entry, Log, Place};
 
@@ -13,8 +13,8 @@ use super::{Commit, change};
 use crate::cluster::quorum::Kind;
 use crate::cluster::quorum::message::Prepare;
 
-/// Entries waiting, at most: then the driver waits.
-const QUEUE: usize = 8_192;
+/// Entries waiting, and a little more: then no more work is taken.
+pub(super) const QUEUE: usize = 8_192;
 /// Entries taken in at once.
 const BATCH: usize = 1_024;
 
@@ -29,7 +29,7 @@ pub(super) fn start(
     engine: Arc<Engine>,
     commit: Arc<Commit>,
 ) -> std::io::Result<(Sender<Learned>, std::thread::JoinHandle<()>)> {
-    let (sender, learned) = bounded(QUEUE);
+    let (sender, learned) = unbounded();
     let thread = std::thread::Builder::new()
         .name("commit learn".to_owned())
         .spawn(move || run(&log, &engine, &commit, &learned))?;

@@ -319,7 +319,10 @@ impl Commit {
     fn work_off(&self) {
         while !self.waiting.lock().work.is_empty() {
             let Some(mut slot) = self.driver.try_lock() else { return };
-            let Some(driver) = slot.as_mut() else { return };
+            // What is backed up waits for the next tick.
+            let Some(driver) = slot.as_mut().filter(|d| !d.is_backed_up()) else {
+                return;
+            };
             driver.work_off();
         }
     }
@@ -347,7 +350,8 @@ impl Commit {
         let input = Input::Changed { version, causes, change };
         match self.early.lock().as_mut() {
             Some(early) => early.push(input),
-            None => self.input(input),
+            // Whoever applies entries holds locks that the driver may want.
+            None => self.leave(Work::Input(input)),
         }
     }
     /// Has the driver look at what is held and applied; many calls are one.

@@ -6,15 +6,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use starling_log::log::PendingOp;
 use starling_log::{Log, VersionVector};
 
 use super::Commit;
 use crate::cluster::quorum::{Input, WriteNo};
 
-/// Batches waiting, at most: then the driver waits.
-const QUEUE: usize = 256;
+/// Batches waiting, and a little more: then no more work is taken.
+pub(super) const QUEUE: usize = 256;
 /// Entries that were written without an fsync get one after this long at the latest.
 const LAZY: Duration = Duration::from_millis(20);
 
@@ -25,7 +25,7 @@ pub(super) struct Batch {
 }
 
 pub(super) fn start(log: Arc<Log>, commit: Arc<Commit>) -> std::io::Result<(Sender<Batch>, std::thread::JoinHandle<()>)> {
-    let (sender, batches) = bounded(QUEUE);
+    let (sender, batches) = unbounded();
     let thread = std::thread::Builder::new()
         .name("commit sync".to_owned())
         .spawn(move || run(&log, &commit, &batches))?;
