@@ -303,14 +303,6 @@ fn replay_builds_the_tables_from_a_log() {
 }
 
 #[test]
-fn only_the_founder_takes_schema_changes() {
-    let under = tempfile::tempdir().unwrap();
-    let nodes = cluster(&["one", "two"], under.path());
-    let (good, text) = nodes[1].try_sql("CREATE DATABASE elsewhere");
-    assert!(!good && text.contains("'one'"), "{text}");
-}
-
-#[test]
 fn a_wrong_secret_is_refused_with_one_line() {
     let under = tempfile::tempdir().unwrap();
     let node = founder_with_secret(under.path());

@@ -87,10 +87,12 @@ fn prepare(engine: &Engine) {
         name: "bench".into(),
         collation: "utf8mb4_0900_ai_ci".into(),
     };
-    engine.alter::<()>(None, 1_000, Box::new(|_| Ok(Some(create)))).expect("database");
+    engine
+        .alter::<()>(None, 1_000, Box::new(|_, _| Ok(Some(create.into()))))
+        .expect("database");
     let table = SchemaChange::CreateTable { table: Box::new(sbtest()) };
     engine
-        .alter::<()>(Some("bench"), 1_000, Box::new(|_| Ok(Some(table))))
+        .alter::<()>(Some("bench"), 1_000, Box::new(|_, _| Ok(Some(table.into()))))
         .expect("table");
 }
 
@@ -218,7 +220,9 @@ fn killed(dir: &Path) {
         name: "idle".into(),
         collation: "utf8mb4_0900_ai_ci".into(),
     };
-    engine.alter::<()>(None, 1_000, Box::new(|_| Ok(Some(other)))).expect("database");
+    engine
+        .alter::<()>(None, 1_000, Box::new(|_, _| Ok(Some(other.into()))))
+        .expect("database");
     let megabytes: u64 = std::env::var("MB").ok().and_then(|m| m.parse().ok()).unwrap_or(1_024);
     while engine.log().disk_bytes() >> 20 < megabytes {
         bulk(&engine, 100_000);

@@ -33,6 +33,14 @@ pub enum ClaimKey {
     Counter {
         table: u64,
     },
+    /// The name of a database (lower case): who makes or drops one of that name.
+    Database {
+        name: String,
+    },
+    /// Control entries of one kind.
+    Control {
+        kind: String,
+    },
 }
 
 /// How it is locked. The intents stand on tables (and schemas) only: their holder locks rows in it.
@@ -152,6 +160,14 @@ impl ClaimKey {
                 out.extend_from_slice(value);
             }
             ClaimKey::Counter { table } => head(8, *table),
+            ClaimKey::Database { name } => {
+                head(6, name.len() as u64);
+                out.extend_from_slice(name.as_bytes());
+            }
+            ClaimKey::Control { kind } => {
+                head(7, kind.len() as u64);
+                out.extend_from_slice(kind.as_bytes());
+            }
         }
         out
     }
@@ -180,13 +196,19 @@ impl ClaimKey {
                 }
             }
             (8, []) => ClaimKey::Counter { table: id },
+            (6, name) => ClaimKey::Database {
+                name: String::from_utf8(name.to_vec()).ok()?,
+            },
+            (7, kind) => ClaimKey::Control {
+                kind: String::from_utf8(kind.to_vec()).ok()?,
+            },
             _ => return None,
         })
     }
     /// The table it belongs to.
     pub fn table(&self) -> Option<u64> {
         match self {
-            ClaimKey::Schema { .. } => None,
+            ClaimKey::Schema { .. } | ClaimKey::Database { .. } | ClaimKey::Control { .. } => None,
             ClaimKey::Table { table } | ClaimKey::Counter { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
                 Some(*table)
             }
@@ -217,6 +239,8 @@ mod tests {
                 value: [0; 16],
             },
             ClaimKey::Counter { table: 7 },
+            ClaimKey::Database { name: "7".to_owned() },
+            ClaimKey::Control { kind: "7".to_owned() },
         ];
         let mut hashes: Vec<u128> = keys.iter().map(ClaimKey::hash128).collect();
         hashes.sort_unstable();

@@ -5,7 +5,8 @@
 //!
 //! Reading order: `files` (files and connections) → `progress` and `tables` (how far) → `core` (what the threads share) → `file` (a database
 //! file and the fold on it) → `system` (the list of databases, control entries) → `trust` and `recovery` (open) → `intake` (other nodes'
-//! entries) → `ddl` (schema and control entries) → `transact` (trials and overlays) → `numbers` (AUTO_INCREMENT between nodes) → `checkpoint` (upkeep).
+//! entries) → `ddl` (schema and control entries) → `plan` (schema changes for others to decide on) → `transact` (trials and overlays) →
+//! `numbers` (AUTO_INCREMENT between nodes) → `checkpoint` (upkeep).
 
 mod checkpoint;
 pub(crate) mod core;
@@ -14,6 +15,7 @@ pub(crate) mod file;
 pub(crate) mod files;
 mod intake;
 mod numbers;
+mod plan;
 mod progress;
 mod recovery;
 mod system;
@@ -31,11 +33,12 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use rusqlite::Connection;
-use starling_log::{Entry, Log, Origin, Placed, VersionVector};
+use starling_log::{Entry, Log, Origin, Placed, Stamp, VersionVector};
 use tokio::sync::oneshot;
 
-pub use ddl::Check;
+pub use ddl::{Check, Wish};
 pub use numbers::Draw;
+pub use plan::{Planned, Since};
 
 use self::core::{Core, Parts};
 use self::files::{Files, WalWatch};
@@ -315,6 +318,15 @@ impl Engine {
     pub fn alter<E: Send + 'static>(&self, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
         self.refuse_closed()?;
         ddl::alter(&self.core, db, wait_ms, check)
+    }
+    /// Checks one schema change for others to decide on; nothing is logged, and nothing is held. `None`: there is nothing to do. Blocking.
+    pub fn plan_alter<E: Send + 'static>(&self, db: Option<&str>, check: Check<'_, E>) -> Result<Option<Planned>, WriteError<E>> {
+        self.refuse_closed()?;
+        plan::plan(&self.core, db, check)
+    }
+    /// What was done to the definition of a database since it was at `base`; `None`: it is gone. Blocking.
+    pub fn schema_since(&self, db: u64, base: Stamp) -> Result<Option<Since>, ApplyError> {
+        plan::since(&self.core, db, base)
     }
     /// Logs one control change in this node's own sequence. Blocking.
     pub fn control<E>(&self, kind: &str, payload: Vec<u8>) -> Result<Committed, WriteError<E>> {

@@ -192,10 +192,14 @@ impl Cluster {
             .engine()
             .ok_or_else(|| ClusterError::Write("the node is starting".to_owned()))?;
         let wanted = name.to_owned();
-        let check = move |catalog: &starling_apply::Catalog| {
-            Ok::<_, String>(catalog.database(&wanted).is_none().then(|| SchemaChange::CreateDatabase {
-                name: wanted.clone(),
-                collation: DEFAULT_COLLATION.to_owned(),
+        let check = move |catalog: &starling_apply::Catalog, _: Option<&_>| {
+            let missing = catalog.database(&wanted).is_none();
+            Ok::<_, String>(missing.then(|| {
+                let create = SchemaChange::CreateDatabase {
+                    name: wanted.clone(),
+                    collation: DEFAULT_COLLATION.to_owned(),
+                };
+                create.into()
             }))
         };
         engine

@@ -323,19 +323,17 @@ impl Cluster {
         self.hindrance.store(why.map(Arc::new));
     }
 
-    /// May this node take DDL? Until schema changes go by quorum only the founder does; `Err` names it.
-    pub fn may_alter(&self) -> Result<(), String> {
-        if self.is_founder() {
-            return self.may_write();
+    /// May this node change schemas and control entries now? Where several members vote that takes a quorum; a sole voter does it alone.
+    pub fn may_alter(&self) -> Result<(), commit::Refused> {
+        self.may_write().map_err(commit::Refused::Other)?;
+        if self.commit.is_shared() {
+            return self.commit.has_quorum().map_err(commit::Refused::NoQuorum);
         }
-        Err(match self.view.load().members.founder() {
-            Some(founder) if founder.mysql_addr.is_empty() => format!("only the founding node '{}' takes schema changes", founder.name),
-            Some(founder) => format!(
-                "only the founding node '{}' ({}) takes schema changes",
-                founder.name, founder.mysql_addr
-            ),
-            None => "only the founding node takes schema changes".to_owned(),
-        })
+        let votes = self.origins().is_some_and(|origins| self.commit.epoch().has(origins[1]));
+        if votes || self.is_founder() {
+            return Ok(());
+        }
+        Err(commit::Refused::Other("this node has no vote in its cluster yet".to_owned()))
     }
 
     /// `Err(why)`: not admitted yet, or the clock is off.

@@ -11,6 +11,7 @@ use starling_apply::engine::{Committed, WriteError};
 use super::decide::{Decider, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::{Denied, Kind, Party, Seat};
+use super::schema::Pauses;
 use super::shared::Home;
 use super::statement::{self, Again, Call, Inner, Shared, Work};
 
@@ -96,13 +97,23 @@ async fn decided<T: Send + 'static, E: Send + 'static>(
     decider: &dyn Decider,
 ) -> Result<Alone<T>, Failed<E>> {
     let mut party = Seat::new(home.join(home.shared.age(), Kind::Statement).first_attempt());
-    for _ in 0..ATTEMPTS {
-        match propose(home, call, work, decider, &party).await {
-            Err(failed) if failed.lost() => {}
+    let mut pauses = Pauses::new(call.wait);
+    let mut lost = 0;
+    while lost < ATTEMPTS {
+        let outcome = propose(home, call, work, decider, &party).await;
+        let age = party.age();
+        match outcome {
+            // A schema change is waited for, with nothing locked that it may wait for.
+            Err(Failed::Refused(Refused::Schema)) => {
+                drop(party);
+                pauses.pause(&home.interrupt).await?;
+            }
+            Err(failed) if failed.lost() => {
+                lost += 1;
+                drop(party);
+            }
             other => return other,
         }
-        let age = party.age();
-        drop(party);
         party = Seat::new(home.join(age, Kind::Statement));
     }
     Err(Failed::Refused(Refused::Conflict))
@@ -137,7 +148,7 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
         }
         let proposal = Proposal {
             body,
-            claims: [done.asked, done.changed].concat(),
+            claims: Arc::new([done.asked, done.changed].concat()),
             age: party.age(),
             level: call.level,
         };

@@ -76,7 +76,11 @@ impl Claims {
 fn single(key: &ClaimKey) -> Option<u64> {
     match key {
         ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => Some(*table),
-        ClaimKey::Schema { .. } | ClaimKey::Table { .. } | ClaimKey::Counter { .. } => None,
+        ClaimKey::Schema { .. }
+        | ClaimKey::Table { .. }
+        | ClaimKey::Counter { .. }
+        | ClaimKey::Database { .. }
+        | ClaimKey::Control { .. } => None,
     }
 }
 

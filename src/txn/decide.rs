@@ -4,8 +4,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use starling_apply::claim::Claim;
+use starling_apply::engine::Planned;
 use starling_log::{Changes, Placed};
 
 use super::locks::core::Age;
@@ -23,7 +26,7 @@ pub enum Level {
 #[derive(Clone, Debug)]
 pub struct Proposal {
     pub body: Changes,
-    pub claims: Vec<Claim>,
+    pub claims: Arc<Vec<Claim>>,
     /// Of its first attempt.
     pub age: Age,
     pub level: Level,
@@ -39,6 +42,8 @@ pub struct Decided {
 pub enum Refused {
     /// Another transaction was first: tried again on its outcome, it may succeed. 1213.
     Conflict,
+    /// A schema change of its database is under way, or was made since. Waited for, and tried again.
+    Schema,
     /// Too few members answer. 1047.
     NoQuorum(String),
     /// Nobody can say yet. The connection closes without an answer.
@@ -54,4 +59,6 @@ pub trait Decider: Send + Sync {
     /// Is there anything to decide at this level now?
     fn is_needed(&self, level: Level) -> bool;
     fn decide(&self, proposal: Proposal) -> Deciding<'_>;
+    /// The same for a schema change of this age. Refused for others' sake, its keys are kept for it as long as `patience`.
+    fn alter(&self, planned: Planned, age: Age, patience: Duration) -> Deciding<'_>;
 }

@@ -35,7 +35,7 @@ impl<E> Failed<E> {
     pub fn lost(&self) -> bool {
         matches!(
             self,
-            Failed::Denied(Denied::Wounded) | Failed::Stale | Failed::Refused(Refused::Conflict)
+            Failed::Denied(Denied::Wounded) | Failed::Stale | Failed::Refused(Refused::Conflict | Refused::Schema)
         )
     }
     /// The same under another job's error type; `job` for the job's own.

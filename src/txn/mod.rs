@@ -6,8 +6,9 @@
 //! errors.
 //!
 //! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit) → this page
-//! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) → [`xa`] (prepared by hand); [`tables`] is
-//! LOCK TABLES, [`freeze`] keeps everybody from changing anything, [`numbers`] draws blocks for AUTO_INCREMENT.
+//! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) → [`schema`] (schema changes between
+//! nodes) → [`xa`] (prepared by hand); [`tables`] is LOCK TABLES, [`freeze`] keeps everybody from changing anything, [`numbers`] draws
+//! blocks for AUTO_INCREMENT.
 
 pub mod alone;
 pub mod claims;
@@ -19,6 +20,7 @@ pub mod locks;
 pub mod named;
 pub mod numbers;
 pub mod quorum;
+pub mod schema;
 mod shared;
 pub mod statement;
 pub mod tables;
@@ -332,7 +334,7 @@ impl Transaction {
             return Ok(Committed::default());
         };
         let age = finished.age;
-        let outcome = commit::commit(&self.home.shared, finished).await;
+        let outcome = commit::commit(&self.home, finished).await;
         match &outcome {
             Ok(committed) => self.places.extend(committed.placed.map(|p| p.place)),
             Err(failed) if failed.lost() => self.again = Some(age),

@@ -4,9 +4,12 @@
 //! for other nodes, and come back when that is applied. Must not know: how it is decided.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use smallvec::SmallVec;
 use starling_apply::Engine;
-use starling_apply::claim::{Claim, Mode, Version};
+use starling_apply::claim::{Claim, ClaimKey, Mode, Version};
+use starling_apply::engine::Planned;
 use starling_log::{Body, Hlc, Placed, Stamp, VersionVector};
 
 use super::decide::{Decided, Decider, Deciding, Level, Proposal, Refused};
@@ -85,12 +88,33 @@ fn age_of(stamp: Stamp) -> Age {
     Age(stamp.hlc.ms(), stamp.hlc.0 & u64::from(u16::MAX))
 }
 
+impl ClusterDecider {
+    async fn propose(&self, proposal: commit::Proposal, is_schema: impl Fn(u128) -> bool) -> Result<Decided, Refused> {
+        let verdict = self.cluster.commit().propose(proposal).map_err(refused)?;
+        match verdict.await {
+            // It is committed: no error may say otherwise, and no OK may say that all have it.
+            Ok(Ok(decided)) if decided.not_all => Err(Refused::Unknown("committed, but not all members had voted for it".to_owned())),
+            Ok(Ok(decided)) => Ok(Decided {
+                placed: Placed {
+                    place: decided.version.place,
+                    stamp: decided.version.stamp,
+                },
+            }),
+            Ok(Err(commit::Refused::Conflict { key: Some(key) })) if is_schema(key) => Err(Refused::Schema),
+            Ok(Err(why)) => Err(refused(why)),
+            Err(_) => Err(Refused::Unknown("the quorum was lost while the transaction was decided".to_owned())),
+        }
+    }
+}
+
 impl Decider for ClusterDecider {
     fn is_needed(&self, level: Level) -> bool {
         level != Level::One && self.cluster.commit().is_shared()
     }
 
     fn decide(&self, proposal: Proposal) -> Deciding<'_> {
+        let schema = |c: &Claim| matches!(c.key, ClaimKey::Schema { .. }).then(|| c.key.clone());
+        let schemas: SmallVec<[ClaimKey; 2]> = proposal.claims.iter().filter_map(schema).collect();
         Box::pin(async move {
             let proposal = commit::Proposal {
                 schema: self.engine.catalog().version,
@@ -101,20 +125,26 @@ impl Decider for ClusterDecider {
                 stable: Stamp::default(),
                 age: stamp_of(proposal.age),
                 all: proposal.level == Level::All,
+                patience: Duration::ZERO,
             };
-            let verdict = self.cluster.commit().propose(proposal).map_err(refused)?;
-            match verdict.await {
-                // It is committed: no error may say otherwise, and no OK may say that all have it.
-                Ok(Ok(decided)) if decided.not_all => Err(Refused::Unknown("committed, but not all members had voted for it".to_owned())),
-                Ok(Ok(decided)) => Ok(Decided {
-                    placed: Placed {
-                        place: decided.version.place,
-                        stamp: decided.version.stamp,
-                    },
-                }),
-                Ok(Err(why)) => Err(refused(why)),
-                Err(_) => Err(Refused::Unknown("the quorum was lost while the transaction was decided".to_owned())),
-            }
+            let is_schema = |key: u128| schemas.iter().any(|s| s.hash128() == key);
+            self.propose(proposal, is_schema).await
+        })
+    }
+
+    fn alter(&self, planned: Planned, age: Age, patience: Duration) -> Deciding<'_> {
+        Box::pin(async move {
+            let proposal = commit::Proposal {
+                schema: planned.schema,
+                body: planned.body,
+                claims: Arc::new(planned.claims),
+                causes: planned.causes,
+                stable: Stamp::default(),
+                age: stamp_of(age),
+                all: false,
+                patience,
+            };
+            self.propose(proposal, |_| false).await
         })
     }
 }
@@ -122,7 +152,7 @@ impl Decider for ClusterDecider {
 fn refused(why: commit::Refused) -> Refused {
     match why {
         commit::Refused::NoQuorum(why) => Refused::NoQuorum(why),
-        commit::Refused::Conflict { .. } | commit::Refused::Schema => Refused::Conflict,
+        commit::Refused::Conflict { .. } => Refused::Conflict,
         commit::Refused::Other(why) => Refused::Other(why),
     }
 }

@@ -1,11 +1,13 @@
 //! Schema and control entries: logged here, or come from another node, they are applied by the same steps.
 //!
 //! Promises: one schema change at a time; it has its database's lane to itself; catalog, file and list of databases agree when
-//! it is published. Must not know: SQL.
+//! it is published. (Changes that a quorum decides on are only checked here, by [`super::plan`], and come back as others' do.) Must not
+//! know: SQL.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use starling_log::entry::object_id;
 use starling_log::{Body, Control, Draft, Entry, Schema};
 
@@ -17,10 +19,29 @@ use crate::catalog::Catalog;
 use crate::lane::runner::{Parked, park};
 use crate::lane::work::Failure;
 use crate::materialize::{FoldError, load_database};
+use crate::readers::Reader;
 use crate::schema::SchemaChange;
 
-/// Decides on a schema change, once it is alone on the newest catalog; `None`: nothing to do.
-pub type Check<'c, E> = Box<dyn FnOnce(&Catalog) -> Result<Option<SchemaChange>, E> + 'c>;
+/// Decides on a schema change: what it is on this catalog, with this view of its database's rows (none where there is no database yet);
+/// `None`: nothing to do.
+pub type Check<'c, E> = Box<dyn FnOnce(&Catalog, Option<&Connection>) -> Result<Option<Wish>, E> + 'c>;
+
+/// A schema change that is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Wish {
+    pub change: SchemaChange,
+    /// Tables whose rows were looked at: what was seen of them must still hold when it commits.
+    pub rests_on: Vec<u64>,
+}
+
+impl From<SchemaChange> for Wish {
+    fn from(change: SchemaChange) -> Wish {
+        Wish {
+            change,
+            rests_on: Vec::new(),
+        }
+    }
+}
 
 pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: Check<'_, E>) -> Result<Committed, WriteError<E>> {
     let deadline = super::deadline(wait_ms);
@@ -31,16 +52,19 @@ pub(crate) fn alter<E>(core: &Arc<Core>, db: Option<&str>, wait_ms: u64, check: 
         Some(name) => vec![hold(core, name, deadline)?],
         None => Vec::new(),
     };
-    let Some(change) = check(&core.catalog()).map_err(WriteError::Job)? else {
+    // The lane stands still: what is read now stays so.
+    let reader = match db {
+        Some(name) => Some(Reader::open(core, &[name]).map_err(Failure::from)?),
+        None => None,
+    };
+    let Some(wish) = check(&core.catalog(), reader.as_deref()).map_err(WriteError::Job)? else {
         return Ok(Committed::default());
     };
-    let db = parked.first().map_or(0, |p| p.lane.id);
-    refuse_impossible(core, db, &change)?;
-    let payload = serde_json::to_vec(&change).map_err(|e| Failure::text(rusqlite::ErrorCode::Unknown, e.to_string()))?;
+    drop(reader);
     let draft = Draft {
         causes: core.progress.seen(),
         schema: core.catalog().version,
-        body: Body::Schema(Schema { db, payload }),
+        body: body(core, parked.first().map_or(0, |p| p.lane.id), &wish.change)?,
     };
     let entries = core.append(vec![draft])?;
     for entry in &entries {
@@ -63,6 +87,13 @@ fn hold(core: &Core, name: &str, deadline: Option<Instant>) -> Result<Parked, Fa
     answer.blocking_recv().unwrap_or(Err(Failure::NoDatabase))?;
     core.catch_up(&lane)?;
     Ok(parked)
+}
+
+/// The entry's body; refused where it could be logged but not applied.
+pub(super) fn body(core: &Core, db: u64, change: &SchemaChange) -> Result<Body, Failure> {
+    refuse_impossible(core, db, change)?;
+    let payload = serde_json::to_vec(change).map_err(|e| Failure::text(rusqlite::ErrorCode::Unknown, e.to_string()))?;
+    Ok(Body::Schema(Schema { db, payload }))
 }
 
 /// What would be logged and then could not be applied anywhere.

@@ -11,6 +11,7 @@ use starling_log::entry::object_id;
 use starling_log::{Body, Control, Entry, Hlc, Place, Stamp, VersionVector};
 
 use super::files;
+use crate::claim::Version;
 use crate::materialize::FoldError;
 use crate::schema::SchemaChange;
 
@@ -88,6 +89,15 @@ impl System {
     }
     pub fn controls(&self) -> Vec<Arc<Entry>> {
         self.controls.clone()
+    }
+    /// The newest control entry of a kind.
+    pub fn newest(&self, kind: &str) -> Version {
+        let of_kind = |e: &&Arc<Entry>| matches!(&e.body, Body::Control(control) if control.kind == kind);
+        let found = self.controls.iter().rev().find(of_kind);
+        found.map_or_else(Version::default, |e| Version {
+            stamp: e.stamp,
+            place: e.place,
+        })
     }
     /// Id and lower-case name of every database.
     pub fn databases(&self) -> Result<Vec<(u64, String)>, FoldError> {

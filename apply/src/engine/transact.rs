@@ -8,7 +8,7 @@ use std::time::Instant;
 use crossbeam::channel::bounded;
 use parking_lot::Mutex;
 use starling_log::segment::ENTRY_MAX;
-use starling_log::{AppendError, Changes};
+use starling_log::{AppendError, Changes, VersionVector};
 use tokio::sync::oneshot;
 
 use super::core::Lane;
@@ -148,6 +148,11 @@ impl Engine {
         let (catalog, token) = (self.core.catalog(), new_token());
         overlay.content().lock().append(changes, &catalog, token, self.core.files.dir())?;
         Ok(overlay)
+    }
+
+    /// Something visible here that may have written to the table and that is not within `causes`.
+    pub fn unseen(&self, table: u64, causes: &VersionVector) -> Option<Version> {
+        self.core.tables.unseen(table, causes)
     }
 
     /// Takes a turn on the lanes of `dbs` (lower-case names) and gives it back: what ran there before has ended. Waits at most `wait_ms`.

@@ -62,6 +62,8 @@ impl Votes {
                 ClaimKey::Table { table } | ClaimKey::Counter { table } | ClaimKey::Row { table, .. } | ClaimKey::Unique { table, .. } => {
                     catalog.table_by_id(*table).map(|(database, _)| database)
                 }
+                ClaimKey::Database { name } => catalog.database(name),
+                ClaimKey::Control { .. } => None,
             };
             if let Some(database) = database {
                 self.files.entry(database.id).or_insert_with(|| {
@@ -78,6 +80,10 @@ impl Votes {
         };
         let mut out = Vec::with_capacity(keys.len());
         for ((key, mode), db) in keys.iter().zip(dbs) {
+            if let ClaimKey::Control { kind } = key {
+                out.push(self.core.system.lock().newest(kind));
+                continue;
+            }
             // A table or database that is not there has no version.
             let Some(file) = db.and_then(|db| self.files.get(&db)) else {
                 out.push(Version::default());
@@ -85,11 +91,12 @@ impl Votes {
             };
             let newest = &file.newest;
             out.push(match key {
-                ClaimKey::Schema { .. } => newest.schema(&pinned.reader)?,
+                ClaimKey::Schema { .. } | ClaimKey::Database { .. } => newest.schema(&pinned.reader)?,
                 ClaimKey::Table { table } => self.core.tables.version(*table, || newest.file(&pinned.reader))?,
                 ClaimKey::Row { .. } | ClaimKey::Unique { .. } | ClaimKey::Counter { .. } => {
                     version_of(newest, &pinned.reader, key, *mode)?
                 }
+                ClaimKey::Control { .. } => Version::default(),
             });
         }
         Ok(out)

@@ -141,6 +141,8 @@ impl Bench {
                 let shape = known(&mut self.shapes, *table)?;
                 version_of(&shape.newest, conn, key, mode)
             }
+            // No row change claims these.
+            ClaimKey::Database { .. } | ClaimKey::Control { .. } => Ok(Version::default()),
         }
     }
 }
@@ -158,7 +160,7 @@ pub(crate) fn version_of(newest: &Newest, conn: &Connection, key: &ClaimKey, mod
         }
         ClaimKey::Unique { table, index, value } => newest.unique(conn, *table, *index, value),
         ClaimKey::Counter { table } => newest.drawn(conn, *table),
-        ClaimKey::Schema { .. } | ClaimKey::Table { .. } => Ok(Version::default()),
+        ClaimKey::Schema { .. } | ClaimKey::Table { .. } | ClaimKey::Database { .. } | ClaimKey::Control { .. } => Ok(Version::default()),
     }
 }
 

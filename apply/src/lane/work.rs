@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::{Job, Try};
 use crate::catalog::Catalog;
-use crate::engine::{Committed, WriteError};
+use crate::engine::{ApplyError, Committed, WriteError};
 use crate::materialize::FoldError;
 use crate::overlay::Content;
 
@@ -77,6 +77,16 @@ impl From<FoldError> for Failure {
     fn from(e: FoldError) -> Failure {
         match e {
             FoldError::Sqlite(e) => Failure::Sqlite(e),
+            other => Failure::text(rusqlite::ErrorCode::Unknown, other.to_string()),
+        }
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(e: ApplyError) -> Failure {
+        match e {
+            ApplyError::Sqlite(e) => Failure::Sqlite(e),
+            ApplyError::NoDatabase(_) => Failure::NoDatabase,
             other => Failure::text(rusqlite::ErrorCode::Unknown, other.to_string()),
         }
     }

@@ -77,6 +77,7 @@ fn brief(node: &Node, claims: &[Claim]) -> String {
             let known = if c.base == Version::default() { "" } else { "!" };
             let what = match &c.key {
                 ClaimKey::Schema { .. } => "S".to_owned(),
+                ClaimKey::Database { name } | ClaimKey::Control { kind: name } => name.clone(),
                 ClaimKey::Table { table } => name(*table),
                 ClaimKey::Row { table, key: Key::Int(i) } if *i < 1 << 40 => format!("{}{i}", name(*table)),
                 ClaimKey::Row { table, .. } => format!("{}?", name(*table)),

@@ -103,13 +103,17 @@ impl Node {
             name: name.into(),
             collation: "utf8mb4_0900_ai_ci".into(),
         };
-        self.engine.alter::<()>(None, 1_000, Box::new(|_| Ok(Some(change)))).unwrap();
+        self.engine
+            .alter::<()>(None, 1_000, Box::new(|_, _| Ok(Some(change.into()))))
+            .unwrap();
     }
     pub fn create_table(&self, db: &str, table: Table) {
         self.alter(db, SchemaChange::CreateTable { table: Box::new(table) });
     }
     pub fn alter(&self, db: &str, change: SchemaChange) {
-        self.engine.alter::<()>(Some(db), 1_000, Box::new(|_| Ok(Some(change)))).unwrap();
+        self.engine
+            .alter::<()>(Some(db), 1_000, Box::new(|_, _| Ok(Some(change.into()))))
+            .unwrap();
     }
     /// Database `name` with table `t(id INT PRIMARY KEY, v VARCHAR)`.
     pub fn with_t(self, name: &str) -> Node {

@@ -333,7 +333,7 @@ fn who_waits_too_long_is_told_and_never_run() {
             }
         };
         assert!(matches!(late, WriteError::Timeout));
-        let altered = node.engine.alter::<()>(Some("b"), 50, Box::new(|_| Ok(None)));
+        let altered = node.engine.alter::<()>(Some("b"), 50, Box::new(|_, _| Ok(None)));
         assert!(matches!(altered, Err(WriteError::Timeout)));
         gate.store(true, Ordering::Release);
         both.join().unwrap();

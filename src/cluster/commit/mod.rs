@@ -24,6 +24,7 @@ mod world;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -48,7 +49,7 @@ pub struct Proposal {
     /// The catalog version it was made under.
     pub schema: u64,
     pub body: Body,
-    pub claims: Vec<Claim>,
+    pub claims: Arc<Vec<Claim>>,
     /// What it has seen.
     pub causes: VersionVector,
     /// The stable stamp of its snapshot.
@@ -57,6 +58,8 @@ pub struct Proposal {
     pub age: Stamp,
     /// All members' yes is asked for.
     pub all: bool,
+    /// Others are not let in before it for so long, once it was refused because they came and went all the time.
+    pub patience: Duration,
 }
 
 /// Why nothing was committed. For sure.
@@ -67,9 +70,6 @@ pub enum Refused {
     /// Another transaction was first.
     #[error("another transaction was first")]
     Conflict { key: Option<u128> },
-    /// Made under an older definition of its tables.
-    #[error("the schema has changed")]
-    Schema,
     #[error("{0}")]
     Other(String),
 }
@@ -225,16 +225,18 @@ impl Commit {
     /// Resolves when the transaction is decided and applied here.
     pub fn propose(&self, proposal: Proposal) -> Result<oneshot::Receiver<Verdict>, Refused> {
         self.has_quorum().map_err(Refused::NoQuorum)?;
+        let is_schema = matches!(proposal.body, Body::Schema(_));
         let body = starling_log::segment::pack_body(proposal.schema, &proposal.body)
             .map_err(|_| Refused::Other("the transaction is too large or malformed".to_owned()))?;
         let proposal = quorum::Proposal {
             kind: Kind::Data,
             body: Bytes::from(body),
-            claims: proposal.claims.iter().map(claim).collect(),
+            claims: proposal.claims.iter().map(|c| claim(c, is_schema)).collect(),
             causes: proposal.causes,
             stable: proposal.stable,
             age: proposal.age,
             level: if proposal.all { Level::All } else { Level::Quorum },
+            patience_ms: u32::try_from(proposal.patience.as_millis()).unwrap_or(u32::MAX),
         };
         let (told, verdict) = oneshot::channel();
         self.counts.proposed.fetch_add(1, Ordering::Relaxed);
@@ -381,12 +383,14 @@ impl Commit {
     }
 }
 
-/// A claim as the deciding code sees it. A row that is only read may be the parent of a foreign key: such a claim leaves its mark.
-fn claim(claim: &Claim) -> quorum::Claim {
+/// A claim as the deciding code sees it. A row that is only read may be the parent of a foreign key: such a claim leaves its mark. A
+/// schema change looks at whole tables.
+fn claim(claim: &Claim, is_schema: bool) -> quorum::Claim {
     let mode = match (claim.mode, &claim.key) {
         (Mode::IntentShared, _) => quorum::Mode::IntentShared,
         (Mode::IntentExclusive, _) => quorum::Mode::IntentExclusive,
         (Mode::Shared, ClaimKey::Row { .. }) => quorum::Mode::Reference,
+        (Mode::Shared, ClaimKey::Table { .. }) if is_schema => quorum::Mode::Seen,
         (Mode::Shared, _) => quorum::Mode::Shared,
         (Mode::Exclusive, _) => quorum::Mode::Exclusive,
     };

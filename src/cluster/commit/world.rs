@@ -84,6 +84,16 @@ impl World for NodeWorld {
         }
     }
 
+    fn unseen(&mut self, claim: &Claim, causes: &VersionVector) -> Option<Version> {
+        let table = ClaimKey::decode(&claim.at).and_then(|key| key.table());
+        // What cannot be told is not seen.
+        let Some(table) = table else { return Some(unreadable()) };
+        self.engine.unseen(table, causes).map(|v| Version {
+            stamp: v.stamp,
+            place: v.place,
+        })
+    }
+
     // Row history is kept whole until snapshots allow dropping it.
     fn dropped(&self) -> Stamp {
         Stamp::default()
@@ -164,7 +174,7 @@ fn mode(mode: Mode) -> starling_apply::claim::Mode {
     match mode {
         Mode::IntentShared => Local::IntentShared,
         Mode::IntentExclusive => Local::IntentExclusive,
-        Mode::Shared | Mode::Reference => Local::Shared,
+        Mode::Shared | Mode::Reference | Mode::Seen => Local::Shared,
         Mode::Exclusive => Local::Exclusive,
     }
 }

@@ -118,6 +118,9 @@ impl Node {
         if rows && below > prepare.stable && !self.plant(Plant::DroppedIgnored) {
             return no(No::Dropped { below });
         }
+        if let Some((key, by)) = self.reserved.in_the_way(prepare, self.now_ms) {
+            return no(No::Held { key, by });
+        }
         if let Some((key, by)) = self.keys.conflict(prepare)
             && !self.plant(Plant::NoConflicts)
         {
@@ -150,6 +153,18 @@ impl Node {
             if !claim.mode.is_based() {
                 continue;
             }
+            if claim.mode == Mode::Seen {
+                let unseen = self
+                    .keys
+                    .unseen(claim, &prepare.causes)
+                    .or_else(|| cx.world.unseen(claim, &prepare.causes));
+                if let Some(newest) = unseen
+                    && !self.plant(Plant::NoVersions)
+                {
+                    return Some(No::Changed { key: claim.key, newest });
+                }
+                continue;
+            }
             let mut newest = shown;
             if !self.plant(Plant::ForgetDecided) {
                 newest = newest.max(self.keys.newest(claim));
@@ -169,9 +184,25 @@ impl Node {
         None
     }
 
+    /// Others are not let in before it, if that is all it lacks.
+    pub(super) fn reserve_for(&mut self, prepare: &Prepare, no: &No) {
+        let waits = match no {
+            No::Held { .. } => true,
+            No::Changed { key, .. } => prepare.claims.iter().any(|c| c.key == *key && c.mode == Mode::Seen),
+            _ => false,
+        };
+        if waits {
+            self.reserved.keep(prepare, self.now_ms);
+        }
+    }
+
     /// Makes a vote durable and sends it then.
     pub(super) fn cast(&mut self, prepare: &Arc<Prepare>, vote: Vote, cx: &mut Cx) {
         let place = prepare.place;
+        match &vote {
+            Vote::Yes => self.reserved.keep(prepare, self.now_ms),
+            Vote::No(no) => self.reserve_for(prepare, no),
+        }
         let hold = self.hold(place, prepare.epoch);
         hold.epoch = prepare.epoch;
         hold.vote = Some(vote.clone());

@@ -351,7 +351,8 @@ fields!(Prepare {
     causes,
     claims,
     kind,
-    body
+    body,
+    patience_ms
 });
 fields!(Gossip {
     start,
@@ -391,7 +392,7 @@ fields!(State {
     accepted
 });
 variants!(Outcome { 0 Commit; 1 Void; });
-variants!(Mode { 0 IntentShared; 1 IntentExclusive; 2 Shared; 3 Reference; 4 Exclusive; });
+variants!(Mode { 0 IntentShared; 1 IntentExclusive; 2 Shared; 3 Reference; 4 Exclusive; 5 Seen; });
 variants!(Level { 0 Quorum; 1 All; });
 variants!(Kind { 0 Data; 1 Change(change); });
 variants!(Vote { 0 Yes; 1 No(no); });

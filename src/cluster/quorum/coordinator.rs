@@ -61,11 +61,15 @@ impl Node {
             claims: proposal.claims,
             kind: proposal.kind,
             body: proposal.body,
+            patience_ms: proposal.patience_ms,
         });
         // Nothing was sent yet: a no of its own needs no place (PROTOCOL 8).
         match self.judge(&prepare, true, cx) {
             None => self.refuse(ticket, "it resolves what is open behind a fence", cx),
-            Some(Vote::No(no)) => self.answer(Some(ticket), Answer::Refused(Refusal::No(no)), cx),
+            Some(Vote::No(no)) => {
+                self.reserve_for(&prepare, &no);
+                self.answer(Some(ticket), Answer::Refused(Refusal::No(no)), cx);
+            }
             Some(Vote::Yes) => self.launch(ticket, prepare, cx),
         }
     }

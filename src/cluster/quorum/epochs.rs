@@ -76,6 +76,7 @@ impl Node {
             stable: self.stable,
             age,
             level: Level::Quorum,
+            patience_ms: 0,
         };
         self.propose(ticket, proposal, cx);
     }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use smallvec::SmallVec;
-use starling_log::{Place, Stamp};
+use starling_log::{Place, Stamp, VersionVector};
 
 use super::ids::Version;
 use super::message::{Claim, Mode, Prepare};
@@ -73,6 +73,16 @@ impl Keys {
             place: h.place,
         });
         versions.max().unwrap_or_default()
+    }
+
+    /// A decided change of the key that is not within `causes`, not applied yet.
+    pub fn unseen(&self, claim: &Claim, causes: &VersionVector) -> Option<Version> {
+        let mut holders = self.map.get(&claim.key).into_iter().flatten();
+        let other = holders.find(|h| h.decided && h.mode.writes() && !causes.contains(h.place))?;
+        Some(Version {
+            stamp: other.stamp,
+            place: other.place,
+        })
     }
 
     pub fn is_empty(&self) -> bool {

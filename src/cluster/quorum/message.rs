@@ -21,6 +21,8 @@ pub enum Mode {
     /// Read by a row that points here (parent of a foreign key): like `Shared`, and it leaves a mark, on which every later
     /// `Exclusive` claim of the key is to be based. Without the mark a parent could be deleted under a child never seen.
     Reference,
+    /// Read as a whole (a table by a schema change): all that was ever written to it is to be within the transaction's causes.
+    Seen,
     Exclusive,
 }
 
@@ -75,6 +77,8 @@ pub struct Proposal {
     /// When its first attempt began: the older wins (PROTOCOL 12).
     pub age: Stamp,
     pub level: Level,
+    /// So long its keys are kept for it when it was refused, that others come and go and it never does; 0: not at all.
+    pub patience_ms: u32,
 }
 
 /// A lower place of the same coordinator that is still open, and the epoch it is decided in.
@@ -101,6 +105,8 @@ pub struct Prepare {
     pub claims: Vec<Claim>,
     pub kind: Kind,
     pub body: Bytes,
+    /// See `Proposal`.
+    pub patience_ms: u32,
 }
 
 /// A vote: durable before it is sent, and binding (PROTOCOL 6).
@@ -259,12 +265,12 @@ pub struct Frame {
 impl Mode {
     pub fn is_compatible(self, other: Mode) -> bool {
         use Mode::*;
-        let excludes = |a: Mode, b: Mode| a == Exclusive || (matches!(a, Shared | Reference) && b == IntentExclusive);
+        let excludes = |a: Mode, b: Mode| a == Exclusive || (matches!(a, Shared | Reference | Seen) && b == IntentExclusive);
         !excludes(self, other) && !excludes(other, self)
     }
-    /// Is the claim to be based on the newest version?
+    /// Does it rest on what the key is now?
     pub fn is_based(self) -> bool {
-        matches!(self, Mode::Shared | Mode::Reference | Mode::Exclusive)
+        matches!(self, Mode::Shared | Mode::Reference | Mode::Seen | Mode::Exclusive)
     }
     /// Does the commit make a new version of the key?
     pub fn writes(self) -> bool {

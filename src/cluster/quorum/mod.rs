@@ -9,7 +9,7 @@
 //! sockets, how entries are stored.
 //!
 //! Reading order: [`ids`] → [`message`] → [`record`] → [`node`] (inputs, effects, the world) → `state` (one voter) → `coordinator`
-//! (its own transactions) → `acceptor` (everybody's) → `recovery` (ballots) → `settle` (decided: log, tables, clearing) → `floors`
+//! (its own transactions) → `acceptor` (everybody's) → `reserved` (who must not starve) → `recovery` (ballots) → `settle` (decided: log, tables, clearing) → `floors`
 //! → `epochs` → `start` (what others remember).
 
 mod acceptor;
@@ -25,6 +25,7 @@ pub mod node;
 pub mod plant;
 pub mod record;
 mod recovery;
+mod reserved;
 mod settle;
 mod start;
 mod state;

@@ -145,6 +145,8 @@ pub trait World {
     fn high_water(&self) -> Hlc;
     /// Appends the newest version of each claim's key as the tables show it; for `Exclusive` claims marks included (see `Mode`).
     fn newest(&mut self, claims: &[Claim], out: &mut Vec<Version>);
+    /// For `Seen` claims: a change of the key that the tables show and `causes` does not cover.
+    fn unseen(&mut self, claim: &Claim, causes: &VersionVector) -> Option<Version>;
     /// Row stamps at or below this may have been dropped.
     fn dropped(&self) -> Stamp;
     /// The oldest snapshot open here.

@@ -108,7 +108,10 @@ impl Node {
         self.parked.remove(&place);
         match (outcome, prepare) {
             // PROTOCOL 10: the decided stamps of its keys count until the entry is applied.
-            (Outcome::Commit, Some(prepare)) => self.keys.add(&prepare, true),
+            (Outcome::Commit, Some(prepare)) => {
+                self.keys.add(&prepare, true);
+                self.reserved.end(&prepare);
+            }
             (Outcome::Void, Some(prepare)) => {
                 self.keys.remove(&prepare);
                 self.unfence(&prepare, cx);

@@ -15,6 +15,7 @@ use super::node::{Answer, Effect, Input, Recovered, Refusal, Settings, Ticket, U
 use super::plant::Plant;
 use super::record::{Own, Peer, Record, RecordKey, State};
 use super::recovery::Contest;
+use super::reserved::Reserved;
 
 /// Prepares that wait for causes; more are dropped, their coordinator sends them again.
 const PARKED_MAX: usize = 4096;
@@ -92,6 +93,8 @@ pub struct Node {
     pub(super) word: u64,
     pub(super) holds: BTreeMap<Place, Hold>,
     pub(super) keys: Keys,
+    /// Kept for who would starve.
+    pub(super) reserved: Reserved,
     /// Dense ends of what was handed to the log.
     pub(super) logged: VersionVector,
     /// Durable in the log.
@@ -148,6 +151,7 @@ impl Node {
             word: 0,
             holds: BTreeMap::new(),
             keys: Keys::default(),
+            reserved: Reserved::default(),
             logged: recovered.held.clone(),
             target: recovered.held.clone(),
             held: recovered.held,

@@ -128,7 +128,8 @@ fn named(catalog: &Catalog, key: &ClaimKey) -> Named {
         _ => table.map(|(d, _)| d.name.clone()),
     };
     let (kind, index, data) = match key {
-        ClaimKey::Schema { .. } => ("SCHEMA", None, None),
+        ClaimKey::Schema { .. } | ClaimKey::Database { .. } => ("SCHEMA", None, None),
+        ClaimKey::Control { .. } => ("CONTROL", None, None),
         ClaimKey::Table { .. } => ("TABLE", None, None),
         ClaimKey::Row { key, .. } => ("RECORD", Some("PRIMARY".to_string()), Some(row_key(key))),
         ClaimKey::Counter { .. } => ("AUTO_INC", None, None),

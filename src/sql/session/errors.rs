@@ -25,7 +25,7 @@ use crate::txn::locks::Denied;
 pub fn from_failed(failed: Failed<SqlError>) -> SqlError {
     match failed {
         Failed::Write(error) => from_write(error),
-        Failed::Denied(Denied::Wounded) | Failed::Stale | Failed::Refused(Refused::Conflict) => deadlock(),
+        Failed::Denied(Denied::Wounded) | Failed::Stale | Failed::Refused(Refused::Conflict | Refused::Schema) => deadlock(),
         Failed::Denied(Denied::Timeout) => lock_timeout(),
         Failed::Denied(Denied::Busy) => SqlError::new(
             3572,

@@ -16,7 +16,7 @@ use crate::txn::tables::{Access, Table as Wanted};
 use super::ddl::Piece;
 use super::{freeze, transaction};
 
-fn wait_of(session: &Session) -> Duration {
+pub fn wait_of(session: &Session) -> Duration {
     Duration::from_millis(session.settings().definition_wait_ms)
 }
 

@@ -1,15 +1,19 @@
-//! Running schema statements: what is open commits, each database's part goes through the log, CREATE … SELECT is filled.
+//! Running schema statements: what is open commits, each database's part goes through the log (where several members vote, by
+//! their decision), CREATE … SELECT is filled.
 
 use std::sync::Arc;
 
+use rusqlite::Connection;
 use starling_apply::Catalog;
+use starling_apply::engine::Planned;
 use starling_log::Value;
 
+use crate::cluster::commit::Refused;
 use crate::sql::ast::{Insert, InsertSource, Statement, TableName};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::plan::Arg;
 use crate::sql::result::{Done, Sink};
-use crate::sql::session::errors::{from_apply, from_write, read_only};
+use crate::sql::session::errors::{from_failed_empty, from_write, read_only};
 use crate::sql::session::{Inputs, Plan, Session, args};
 use crate::sql::types::Ty;
 use crate::txn::freeze::Pass;
@@ -19,15 +23,13 @@ use super::{freeze, insert, lock, transaction, write};
 
 pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     transaction::end(session).await?;
-    session.server.cluster.may_alter().map_err(|why| read_only(&why))?;
-    session.server.cluster.may_write().map_err(|why| read_only(&why))?;
+    may_alter(session)?;
     let pieces = ddl::pieces(statement, session.database.as_deref())?;
     let mut affected = 0;
     for piece in &pieces {
         let passing = freeze::pass(session, Pass::Statement).await?;
-        let alone = lock::before_alter(session, piece).await?;
-        let step = tokio::task::block_in_place(|| alter(session, text, piece, inputs))?;
-        drop((alone, passing));
+        let step = decided(session, text, piece, inputs).await?;
+        drop(passing);
         affected += step.affected;
         for (level, code, message) in step.warnings {
             session.diagnostics.push(level, code, message);
@@ -44,28 +46,76 @@ pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inpu
     })
 }
 
-/// Runs one piece through `Engine::alter`. Blocking.
-fn alter(session: &mut Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<DdlStep> {
-    let server = session.server.clone();
-    let collation = session.vars.named("collation_server").as_str().to_string();
-    let wait_ms = session.vars.named("lock_wait_timeout").as_u64().saturating_mul(1000);
-    let mut kept = None;
-    let check = |catalog: &Catalog| {
-        let step = step(session, catalog, text, piece, inputs, &collation)?;
-        if let Some(db) = piece.db.as_deref().filter(|_| !step.probes.is_empty()) {
-            let reader = server.engine.reader(&[db]).map_err(|e| from_apply(&e))?;
-            step.probes.iter().try_for_each(|probe| probe.run(&reader))?;
+fn may_alter(session: &Session) -> Result<()> {
+    session.server.cluster.may_alter().map_err(|why| match why {
+        Refused::NoQuorum(why) => SqlError::new(1047, format!("node has no quorum ({why})")),
+        why => read_only(&why.to_string()),
+    })
+}
+
+/// Runs one piece: alone, or by the decision of a quorum, as often as others are first.
+async fn decided(session: &mut Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<DdlStep> {
+    let mut attempts = session.transaction.attempts(lock::wait_of(session));
+    loop {
+        let alone = lock::before_alter(session, piece).await?;
+        if !session.transaction.alters_together() {
+            return tokio::task::block_in_place(|| alter(session, text, piece, inputs));
         }
-        let change = step.change.clone();
-        kept = Some(step);
-        Ok(change)
+        attempts.begin();
+        let (step, planned) = tokio::task::block_in_place(|| plan(session, text, piece, inputs))?;
+        let Some(planned) = planned else { return Ok(step) };
+        let committed = session.transaction.alter_together(planned, &mut attempts).await;
+        if committed.map_err(from_failed_empty)?.is_some() {
+            return Ok(step);
+        }
+        // Meanwhile nobody waits for this one.
+        drop(alone);
+        session.transaction.pause(&mut attempts).await.map_err(from_failed_empty)?;
+        may_alter(session)?;
+    }
+}
+
+/// What the piece comes to, and whether the rows allow it.
+fn check(
+    session: &Session,
+    text: &[u8],
+    piece: &Piece,
+    inputs: &Inputs<'_>,
+    catalog: &Catalog,
+    rows: Option<&Connection>,
+) -> Result<DdlStep> {
+    let collation = session.vars.named("collation_server").as_str().to_string();
+    let step = step(session, catalog, text, piece, inputs, &collation)?;
+    if let Some(rows) = rows {
+        step.probes.iter().try_for_each(|probe| probe.run(rows))?;
+    }
+    Ok(step)
+}
+
+/// Here and now, where nobody else is to be asked. Blocking.
+fn alter(session: &mut Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<DdlStep> {
+    let wait_ms = session.vars.named("lock_wait_timeout").as_u64().saturating_mul(1000);
+    let mut kept = DdlStep::default();
+    let check = |catalog: &Catalog, rows: Option<&Connection>| {
+        kept = check(session, text, piece, inputs, catalog, rows)?;
+        Ok(kept.wish())
     };
-    let committed = server
-        .engine
-        .alter(piece.db.as_deref(), wait_ms, Box::new(check))
-        .map_err(|e| missing_database(from_write(e), piece))?;
+    let committed = session.server.engine.alter(piece.db.as_deref(), wait_ms, Box::new(check));
+    let committed = committed.map_err(|e| missing_database(from_write(e), piece))?;
     session.track.committed(committed.placed.map(|p| p.place));
-    Ok(kept.unwrap_or_default())
+    Ok(kept)
+}
+
+/// Only checked, to be decided on by others. Blocking.
+fn plan(session: &Session, text: &[u8], piece: &Piece, inputs: &Inputs<'_>) -> Result<(DdlStep, Option<Planned>)> {
+    let mut kept = DdlStep::default();
+    let check = |catalog: &Catalog, rows: Option<&Connection>| {
+        kept = check(session, text, piece, inputs, catalog, rows)?;
+        Ok(kept.wish())
+    };
+    let planned = session.server.engine.plan_alter(piece.db.as_deref(), Box::new(check));
+    let planned = planned.map_err(|e| missing_database(from_write(e), piece))?;
+    Ok((kept, planned))
 }
 
 /// The engine knows no name for what is not there: MySQL's words.

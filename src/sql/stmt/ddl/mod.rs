@@ -1,8 +1,8 @@
 //! Schema statements: from the syntax tree to a `SchemaChange`, with MySQL's rules and errors.
 //!
 //! Promises: pure (catalog and tree in, definition out); what comes out is a whole, valid definition; nothing of the session
-//! is in it. The way of a statement: [`pieces`] (one database each) → `Engine::alter`, whose check calls [`change`] on the
-//! newest catalog and runs the probes. Must not know: the engine, connections (but for a probe's own).
+//! is in it. The way of a statement: [`pieces`] (one database each) → `Engine::alter` or `Engine::plan_alter`, whose check calls
+//! [`change`] on the newest catalog and runs the probes. Must not know: the engine, connections (but for a probe's own).
 
 pub mod alter;
 pub mod columns;
@@ -16,6 +16,7 @@ pub mod types;
 
 use std::sync::Arc;
 
+use starling_apply::engine::Wish;
 use starling_apply::schema::SchemaChange;
 use starling_apply::{Catalog, Database, Table};
 use starling_log::Value;
@@ -51,6 +52,8 @@ pub struct DdlStep {
     pub affected: u64,
     /// To be run inside the check, on a reader of the database.
     pub probes: Vec<Probe>,
+    /// Tables that the probes look at.
+    pub rests_on: Vec<u64>,
     /// CREATE TABLE … SELECT: the columns to fill from the query (in its order) once the table is there.
     pub fill: Option<Vec<String>>,
 }
@@ -61,6 +64,13 @@ impl DdlStep {
             change: Some(change),
             ..DdlStep::default()
         }
+    }
+    /// For the engine.
+    pub fn wish(&self) -> Option<Wish> {
+        self.change.clone().map(|change| Wish {
+            change,
+            rests_on: self.rests_on.clone(),
+        })
     }
     fn note(code: u16, text: String) -> DdlStep {
         DdlStep {

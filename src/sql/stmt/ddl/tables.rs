@@ -99,9 +99,16 @@ pub fn alter(build: &Build<'_>, name: &TableName, actions: &[AlterAction], if_ex
         return Ok(DdlStep::default());
     }
     refuse_expression_defaults(old, &altered.table)?;
+    let keys: Vec<String> = altered.table.foreign_keys.iter().map(|f| f.parent.clone()).collect();
     let mut step = DdlStep::of(SchemaChange::AlterTable {
         table: Box::new(altered.table),
     });
+    if !altered.probes.is_empty() {
+        let parents = keys.iter().filter_map(|name| build.database.table(name));
+        step.rests_on = parents.map(|t| t.id).chain([old.id]).collect();
+        step.rests_on.sort_unstable();
+        step.rests_on.dedup();
+    }
     step.probes = altered.probes;
     Ok(step)
 }
