@@ -10,6 +10,7 @@
 //! | an entry larger than the log takes | 1301-like: 1197 (transaction too large) |
 //! | an older transaction took its locks; a row changed since its snapshot | 1213 |
 //! | logged, but not applied here | nothing: the connection closes (outcome unknown to the client) |
+//! | SQLite: a table or column is gone since the statement was planned | 1412 |
 //! | SQLite: interrupted | 1317; too big 1153; constraint: by its kind; anything else 1105 |
 
 use starling_apply::engine::{ApplyError, WriteError};
@@ -110,10 +111,23 @@ pub fn from_apply(error: &ApplyError) -> SqlError {
     }
 }
 
+/// Plans name only what the catalog has: another node's schema change came between plan and run.
+fn names_unknown(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(_, Some(text)) | rusqlite::Error::SqlInputError { msg: text, .. } => {
+            text.starts_with("no such table") || text.starts_with("no such column")
+        }
+        _ => false,
+    }
+}
+
 pub fn from_sqlite(error: &rusqlite::Error) -> SqlError {
     use rusqlite::ErrorCode;
     if let Some(raised) = parse_error(error) {
         return raised;
+    }
+    if names_unknown(error) {
+        return SqlError::new(1412, "Table definition has changed, please retry transaction");
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::OperationInterrupted) => SqlError::new(1317, "Query execution was interrupted"),

@@ -82,21 +82,41 @@ pub async fn run_plan(
     if matches!(&**plan, Plan::Select(select) if !select.lowered.tables.is_empty()) {
         session.before_read().await?;
     }
-    let (plan, using) = origin.settle(session, plan).await?;
-    let done = match &*plan {
+    let alone = !session.transaction.is_open();
+    let mut overtaken = 0;
+    let done = loop {
+        match run_settled(session, plan, origin, inputs, sink).await {
+            // Another node's schema change came between plan and run; nothing was done yet.
+            Err(error) if error.code == CHANGED && overtaken < origin::REPLANS && alone => overtaken += 1,
+            done => break done?,
+        }
+    };
+    finish(session, done, sink, more)
+}
+
+/// Table definition has changed, please retry transaction
+const CHANGED: u16 = 1412;
+
+async fn run_settled(
+    session: &mut Session,
+    plan: &Arc<Plan>,
+    origin: &Origin<'_>,
+    inputs: &Inputs<'_>,
+    sink: &mut dyn Sink,
+) -> Result<Done> {
+    let (plan, _using) = origin.settle(session, plan).await?;
+    match &*plan {
         Plan::Select(select) => {
             Counters::add(&session.server.counters.selects);
-            select::run(session, &plan, select, inputs, sink).await?
+            select::run(session, &plan, select, inputs, sink).await
         }
         Plan::Write(write) => {
             write.count(&session.server.counters);
             let done = write::run(session, &plan, inputs, sink).await?;
             session.track.wrote();
-            done
+            Ok(done)
         }
-    };
-    drop(using);
-    finish(session, done, sink, more)
+    }
 }
 
 /// Runs a parsed statement; makes (and, under `cached`, keeps) its plan if it has one.

@@ -21,7 +21,7 @@ use crate::txn::Using;
 use super::lock;
 
 /// How often a statement is planned anew because schema changes overtake it.
-const REPLANS: usize = 16;
+pub const REPLANS: usize = 16;
 
 /// A prepared statement's plan for its transaction's sight: made for which key and types.
 pub type Slot = Mutex<Option<(Key, Vec<Ty>, Arc<Plan>)>>;
