@@ -901,6 +901,8 @@ impl Sim {
                 rows: rows.map(|(key, row)| (*key, row.write, row.value)).collect(),
             });
             self.wrong.extend(fold_differs(host, &self.specs));
+            let log = host.disk.written.log.values().flatten();
+            self.wrong.extend(load::unseen(log.map(|e| &**e), &self.specs));
         }
         self.history.sums.push(Sum {
             keys: (0..load::ACCOUNTS).map(load::account).collect(),

@@ -31,6 +31,8 @@ pub struct Row {
 pub struct Tables {
     pub rows: BTreeMap<u64, Row>,
     pub marks: BTreeMap<u64, Version>,
+    /// The last writes of each table, by origin.
+    pub touched: BTreeMap<u64, BTreeMap<Origin, (u64, Stamp)>>,
     pub applied: VersionVector,
     pub dropped: Stamp,
 }
@@ -127,6 +129,17 @@ impl World for View<'_> {
     fn newest(&mut self, claims: &[Claim], out: &mut Vec<Version>) {
         out.extend(claims.iter().map(|claim| self.tables.newest(claim.key as u64, claim.mode)));
     }
+    fn unseen(&mut self, claim: &Claim, causes: &VersionVector) -> Option<Version> {
+        let mut last = self.tables.touched.get(&(claim.key as u64))?.iter();
+        let (origin, (seq, stamp)) = last.find(|(origin, (seq, _))| causes.get(**origin) < *seq)?;
+        Some(Version {
+            stamp: *stamp,
+            place: Place {
+                origin: *origin,
+                seq: *seq,
+            },
+        })
+    }
     fn dropped(&self) -> Stamp {
         self.tables.dropped
     }
@@ -156,6 +169,11 @@ impl World for View<'_> {
     }
 }
 
+/// The key of a row's table.
+pub fn table(key: u64) -> u64 {
+    key >> 32 << 32 | 0xffff_ffff
+}
+
 impl Tables {
     pub fn newest(&self, key: u64, mode: Mode) -> Version {
         let row = self.rows.get(&key).map(|row| row.version).unwrap_or_default();
@@ -176,6 +194,8 @@ impl Tables {
         };
         if let Some(spec) = entry.txn.and_then(|id| specs.get(id as usize)) {
             for (key, write, value) in &spec.writes {
+                let last = self.touched.entry(table(*key)).or_default().entry(entry.place.origin).or_default();
+                *last = (*last).max((entry.place.seq, entry.stamp));
                 let row = self.rows.entry(*key).or_default();
                 if row.version.stamp < version.stamp {
                     *row = Row {

@@ -5,7 +5,8 @@ use starling::cluster::quorum::{Claim, Kind, Level, Mode, Proposal, Version};
 use starling_log::Stamp;
 
 use crate::check::{Ended, Read, Txn, Write};
-use crate::host::{Host, Spec};
+use crate::disk::Entry;
+use crate::host::{Host, Spec, table};
 use crate::rng::Rng;
 
 pub const ACCOUNTS: u64 = 5;
@@ -14,6 +15,8 @@ const COUNTERS: u64 = 2;
 const VALUES: u64 = 3;
 const PARENTS: u64 = 2;
 const CHILDREN: u64 = 3;
+/// So long others wait for a schema change that was refused.
+const PATIENCE_MS: u32 = 60;
 
 pub const fn key(class: u64, id: u64) -> u64 {
     class << 32 | id
@@ -29,6 +32,13 @@ pub fn child(parent: u64, id: u64) -> u64 {
 }
 pub fn written_at_one(origin: u64) -> u64 {
     key(7, origin)
+}
+/// The definition of the table of unique values.
+pub fn schema() -> u64 {
+    key(10, 0)
+}
+pub fn is_value(key: u64) -> bool {
+    key >> 32 == 4
 }
 pub fn copied(origin: u64, node: u64) -> u64 {
     key(8, origin * 64 + node)
@@ -82,7 +92,7 @@ impl Maker<'_> {
     fn write(&mut self, key: u64, value: Option<i64>) {
         self.read(key);
         self.claim(key, Mode::Exclusive);
-        let table = key >> 32 << 32 | 0xffff_ffff;
+        let table = table(key);
         if !self.claims.iter().any(|c| c.key == u128::from(table)) {
             self.claim(table, Mode::IntentExclusive);
         }
@@ -132,6 +142,7 @@ pub fn make(host: &Host, id: u64, now_ms: u64, rng: &mut Rng) -> Made {
             m.write(counter, Some(value + 1));
         }
         4 => m.write(key(3, id), Some(1)),
+        5 if id.is_multiple_of(8) => alter(&mut m),
         5 => take_value(&mut m, rng),
         6 | 7 => family(&mut m, rng),
         8..=10 => copy(&mut m, rng),
@@ -169,6 +180,7 @@ fn finish(m: Maker, rng: &mut Rng) -> Made {
     let (host, claims) = (m.host, m.claims);
     let mut made = m.made;
     let stable = host.up().map_or(Stamp::default(), |node| node.stable()).max(host.tables.dropped);
+    let alters = made.spec.writes.iter().any(|(key, ..)| *key == schema());
     if !made.spec.writes.is_empty() {
         made.proposal = Some(Proposal {
             kind: Kind::Data,
@@ -178,6 +190,7 @@ fn finish(m: Maker, rng: &mut Rng) -> Made {
             stable,
             age: Stamp::default(),
             level: if rng.permille(100) { Level::All } else { Level::Quorum },
+            patience_ms: if alters { PATIENCE_MS } else { 0 },
         });
     }
     made
@@ -192,8 +205,36 @@ fn transfer(m: &mut Maker, rng: &mut Rng) {
     m.write(account(to), Some(b + amount));
 }
 
+/// A schema change that rests on all rows of its table.
+fn alter(m: &mut Maker) {
+    let version = m.read(schema()).unwrap_or(0);
+    m.write(schema(), Some(version + 1));
+    m.claim(table(key(4, 0)), Mode::Seen);
+}
+
+/// Of a schema change and a row change, one has seen the other.
+pub fn unseen<'a>(entries: impl Iterator<Item = &'a Entry>, specs: &[Spec]) -> Option<String> {
+    let (mut alters, mut writes) = (Vec::new(), Vec::new());
+    for entry in entries {
+        let spec = entry.txn.and_then(|id| specs.get(id as usize));
+        for (key, ..) in spec.iter().flat_map(|s| &s.writes) {
+            match *key {
+                k if k == schema() => alters.push(entry),
+                k if is_value(k) => writes.push(entry),
+                _ => {}
+            }
+        }
+    }
+    let apart = |a: &&Entry, w: &&&Entry| !a.causes.contains(w.place) && !w.causes.contains(a.place);
+    let found = alters
+        .iter()
+        .find_map(|a| writes.iter().find(|w| apart(a, w)).map(|w| (a.place, w.place)));
+    found.map(|(a, w)| format!("the schema change at {a:?} and the row change at {w:?} have not seen each other"))
+}
+
 /// A unique value belongs to one row at most.
 fn take_value(m: &mut Maker, rng: &mut Rng) {
+    m.claim(schema(), Mode::Shared);
     let unique = key(4, rng.below(VALUES));
     match m.read(unique) {
         None => m.write(unique, Some(m.id as i64)),

@@ -160,6 +160,7 @@ impl Node {
                     .or_else(|| cx.world.unseen(claim, &prepare.causes));
                 if let Some(newest) = unseen
                     && !self.plant(Plant::NoVersions)
+                    && !self.plant(Plant::UnseenIgnored)
                 {
                     return Some(No::Changed { key: claim.key, newest });
                 }

@@ -73,6 +73,8 @@ pub enum Plant {
     FenceTooLow,
     /// 18: takes entries beyond a fence.
     FenceIgnored,
+    /// 21: a schema change does not look whether it has seen all rows that it rests on.
+    UnseenIgnored,
 }
 
 impl Plant {
@@ -111,5 +113,6 @@ impl Plant {
         Plant::NoWords,
         Plant::FenceTooLow,
         Plant::FenceIgnored,
+        Plant::UnseenIgnored,
     ];
 }

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use starling_apply::engine::Planned;
 use starling_apply::lane::Try;
 use starling_log::{Place, Placed, Stamp};
 
 use super::*;
 use crate::txn::decide::{Decided, Decider, Deciding, Proposal, Refused};
+use crate::txn::locks::core::Age;
 use crate::txn::{Asked, Call, Failed, Level, Options, Transaction};
 
 #[derive(Default)]
@@ -36,6 +38,9 @@ impl Decider for Told {
                 }),
             }
         })
+    }
+    fn alter(&self, _: Planned, _: Age, _: Duration) -> Deciding<'_> {
+        Box::pin(async { Err(Refused::Other("not asked for".to_owned())) })
     }
 }
 
