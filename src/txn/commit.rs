@@ -3,20 +3,16 @@
 //! Promises: from the first step on nobody takes the transaction's locks away, and they are given back only when its outcome is
 //! visible here (or it is sure that there is none). Must not know: SQL.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use starling_apply::claim::Claim;
 use starling_apply::engine::Committed;
 use starling_apply::overlay::Overlay;
 use starling_apply::readers::Reader;
 
 use super::claims::Claims;
-use super::decide::{Decided, Decider, Level, Proposal, Refused};
+use super::decide::{Level, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::core::Age;
 use super::locks::{Denied, Seat};
-use super::schema::{self, Pauses};
+use super::schema;
 use super::shared::Home;
 
 /// A transaction that has nothing more to do but commit.
@@ -33,9 +29,6 @@ pub struct Finished {
     pub level: Level,
 }
 
-/// How long a commit waits for a schema change of another node.
-const SCHEMA_WAIT: Duration = Duration::from_secs(50);
-
 pub async fn commit(home: &Home, finished: Finished) -> Result<Committed, Failed<()>> {
     let shared = &home.shared;
     if finished.party.as_ref().is_some_and(|p| !p.make_firm()) {
@@ -48,12 +41,13 @@ pub async fn commit(home: &Home, finished: Finished) -> Result<Committed, Failed
     }
     let outcome = match shared.decider.get() {
         Some(decider) if decider.is_needed(finished.level) => {
-            let claims = Arc::new(finished.claims.into_vec());
-            let proposal = |claims| proposal(&finished.overlay, claims, finished.age, finished.level);
-            let decided = match decider.decide(proposal(Arc::clone(&claims))?).await {
-                Err(Refused::Schema) => after_schema(home, &**decider, &claims, &proposal).await?,
-                other => other.map_err(Failed::Refused)?,
+            let (age, level) = (finished.age, finished.level);
+            let proposal = |claims| {
+                let body = finished.overlay.changes();
+                let body = body.map_err(|e| Failed::Refused(Refused::Other(e.to_string())))?;
+                Ok(Proposal { body, claims, age, level })
             };
+            let decided = schema::decide(shared, &**decider, &home.interrupt, finished.claims.into_vec(), proposal).await?;
             Ok(Committed {
                 placed: Some(decided.placed),
             })
@@ -62,30 +56,4 @@ pub async fn commit(home: &Home, finished: Finished) -> Result<Committed, Failed
     };
     drop(finished.party);
     outcome
-}
-
-fn proposal(overlay: &Overlay, claims: Arc<Vec<Claim>>, age: Age, level: Level) -> Result<Proposal, Failed<()>> {
-    let body = overlay.changes().map_err(|e| Failed::Refused(Refused::Other(e.to_string())))?;
-    Ok(Proposal { body, claims, age, level })
-}
-
-/// A schema change of another node came first: it is waited for. If it is about other tables, the transaction goes on on top of it.
-async fn after_schema(
-    home: &Home,
-    decider: &dyn Decider,
-    claims: &[Claim],
-    proposal: &impl Fn(Arc<Vec<Claim>>) -> Result<Proposal, Failed<()>>,
-) -> Result<Decided, Failed<()>> {
-    let mut pauses = Pauses::new(SCHEMA_WAIT);
-    loop {
-        pauses.pause(&home.interrupt).await?;
-        let mut claims = claims.to_vec();
-        if !tokio::task::block_in_place(|| schema::rebase(&home.shared, &mut claims))? {
-            return Err(Failed::Refused(Refused::Conflict));
-        }
-        match decider.decide(proposal(Arc::new(claims))?).await {
-            Err(Refused::Schema) => {}
-            other => return other.map_err(Failed::Refused),
-        }
-    }
 }

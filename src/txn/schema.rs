@@ -10,7 +10,7 @@ use starling_apply::claim::{Claim, ClaimKey};
 use starling_apply::engine::{ApplyError, Committed, Planned};
 
 use super::Transaction;
-use super::decide::{Level, Refused};
+use super::decide::{Decided, Decider, Level, Proposal, Refused};
 use super::failed::Failed;
 use super::locks::core::Age;
 use super::locks::{Denied, Interrupt};
@@ -106,8 +106,39 @@ impl Transaction {
     }
 }
 
+/// How long a commit waits for a schema change of another node.
+const COMMIT_WAIT: Duration = Duration::from_secs(50);
+
+/// Proposes a transaction. If a schema change of another node comes first, it is waited for; if that is about other tables, the
+/// transaction goes on on top of it, else it is a conflict.
+pub(super) async fn decide<E>(
+    shared: &Shared,
+    decider: &dyn Decider,
+    interrupt: &Interrupt,
+    claims: Vec<Claim>,
+    proposal: impl Fn(Arc<Vec<Claim>>) -> Result<Proposal, Failed<E>>,
+) -> Result<Decided, Failed<E>> {
+    let claims = Arc::new(claims);
+    match decider.decide(proposal(Arc::clone(&claims))?).await {
+        Err(Refused::Schema) => {}
+        other => return other.map_err(Failed::Refused),
+    }
+    let mut pauses = Pauses::new(COMMIT_WAIT);
+    loop {
+        pauses.pause(interrupt).await?;
+        let mut claims = claims.to_vec();
+        if !tokio::task::block_in_place(|| rebase(shared, &mut claims))? {
+            return Err(Failed::Refused(Refused::Conflict));
+        }
+        match decider.decide(proposal(Arc::new(claims))?).await {
+            Err(Refused::Schema) => {}
+            other => return other.map_err(Failed::Refused),
+        }
+    }
+}
+
 /// A transaction made before a schema change, on what came after it: `false` if the change was of one of its tables.
-pub(super) fn rebase(shared: &Arc<Shared>, claims: &mut [Claim]) -> Result<bool, ApplyError> {
+fn rebase(shared: &Shared, claims: &mut [Claim]) -> Result<bool, ApplyError> {
     let tables: Vec<u64> = claims.iter().filter_map(|c| c.key.table()).collect();
     for claim in claims {
         if let ClaimKey::Schema { db } = claim.key {

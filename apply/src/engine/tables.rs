@@ -51,7 +51,7 @@ impl TableVersions {
     }
     /// The newest change since the start.
     pub fn known(&self, table: u64) -> Option<Version> {
-        self.known.lock().get(&table).copied()
+        self.known.lock().get(&table).map(|k| k.newest)
     }
     /// A table that nothing was written to since the start is as new as its file was when it was first asked for.
     pub fn version(&self, table: u64, file: impl FnOnce() -> Result<Version, FoldError>) -> Result<Version, FoldError> {

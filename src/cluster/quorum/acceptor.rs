@@ -200,9 +200,8 @@ impl Node {
     /// Makes a vote durable and sends it then.
     pub(super) fn cast(&mut self, prepare: &Arc<Prepare>, vote: Vote, cx: &mut Cx) {
         let place = prepare.place;
-        match &vote {
-            Vote::Yes => self.reserved.keep(prepare, self.now_ms),
-            Vote::No(no) => self.reserve_for(prepare, no),
+        if let Vote::No(no) = &vote {
+            self.reserve_for(prepare, no);
         }
         let hold = self.hold(place, prepare.epoch);
         hold.epoch = prepare.epoch;

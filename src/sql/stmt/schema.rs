@@ -2,10 +2,12 @@
 //! their decision), CREATE … SELECT is filled.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::Connection;
 use starling_apply::Catalog;
 use starling_apply::engine::Planned;
+use starling_apply::schema::SchemaChange;
 use starling_log::Value;
 
 use crate::cluster::commit::Refused;
@@ -20,6 +22,9 @@ use crate::txn::freeze::Pass;
 
 use super::ddl::{self, DdlScope, DdlStep, Piece};
 use super::{freeze, insert, lock, transaction, write};
+
+/// How long the server waits for what it needs itself.
+const MAKE_WAIT: Duration = Duration::from_secs(60);
 
 pub async fn run(session: &mut Session, text: &[u8], statement: &Statement, inputs: &Inputs<'_>, sink: &mut dyn Sink) -> Result<Done> {
     transaction::end(session).await?;
@@ -73,6 +78,33 @@ async fn decided(session: &mut Session, text: &[u8], piece: &Piece, inputs: &Inp
         session.transaction.pause(&mut attempts).await.map_err(from_failed_empty)?;
         may_alter(session)?;
     }
+}
+
+/// Makes what the server itself needs: as long as something is missing (in this database; `None`: a database itself). Others may be at
+/// it, too.
+pub async fn make(session: &mut Session, missing: impl Fn(&Catalog) -> Option<(Option<&'static str>, SchemaChange)>) -> Result<()> {
+    let engine = session.server.engine.clone();
+    let mut attempts = session.transaction.attempts(MAKE_WAIT);
+    while let Some((db, _)) = missing(&engine.catalog()) {
+        may_alter(session)?;
+        let check = |catalog: &Catalog, _: Option<&Connection>| {
+            let found = missing(catalog).filter(|(d, _)| *d == db);
+            Ok::<_, SqlError>(found.map(|(_, change)| change.into()))
+        };
+        if !session.transaction.alters_together() {
+            let wait_ms = u64::try_from(MAKE_WAIT.as_millis()).unwrap_or(u64::MAX);
+            tokio::task::block_in_place(|| engine.alter(db, wait_ms, Box::new(check))).map_err(from_write)?;
+            continue;
+        }
+        attempts.begin();
+        let planned = tokio::task::block_in_place(|| engine.plan_alter(db, Box::new(check))).map_err(from_write)?;
+        let Some(planned) = planned else { continue };
+        let committed = session.transaction.alter_together(planned, &mut attempts).await;
+        if committed.map_err(from_failed_empty)?.is_none() {
+            session.transaction.pause(&mut attempts).await.map_err(from_failed_empty)?;
+        }
+    }
+    Ok(())
 }
 
 /// What the piece comes to, and whether the rows allow it.

@@ -279,16 +279,7 @@ fn refused(error: Failed<XaError>, what: &str) -> SqlError {
 
 /// Where branches are kept, made when the first one is prepared.
 async fn make_table(session: &mut Session) -> Result<()> {
-    let engine = session.server.engine.clone();
-    while missing(&engine.catalog()).is_some() {
-        session.server.cluster.may_alter().map_err(|why| read_only(&why))?;
-        let db = missing(&engine.catalog()).and_then(|(db, _)| db);
-        // Somebody else may be at it.
-        let check =
-            |catalog: &starling_apply::Catalog| Ok::<_, SqlError>(missing(catalog).filter(|(d, _)| *d == db).map(|(_, change)| change));
-        tokio::task::block_in_place(|| engine.alter(db, 60_000, Box::new(check))).map_err(crate::sql::session::errors::from_write)?;
-    }
-    Ok(())
+    super::schema::make(session, missing).await
 }
 
 fn columns(convert: bool) -> Vec<ResultColumn> {

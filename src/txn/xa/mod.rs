@@ -28,7 +28,8 @@ use starling_log::{Body, Changes, segment};
 
 use super::commit::Finished;
 use super::decide::{Decider, Level, Proposal, Refused};
-use super::locks::{Denied, Isolation, Kind, Seat};
+use super::locks::{Denied, Interrupt, Isolation, Kind, Seat};
+use super::schema;
 use super::{Failed, Shared, Transaction};
 
 pub use held::{Held, Taken};
@@ -126,13 +127,13 @@ async fn prepare(shared: &Shared, xid: &Xid, member: u32, finished: Finished, pa
         .map_err(job)?;
     let committed = match decider(shared) {
         Some(decider) => {
-            let proposal = Proposal {
-                body: overlay.changes().map_err(unreadable)?,
-                claims: [own, claims].concat(),
-                age: finished.age,
-                level: finished.level.max(Level::Quorum),
+            let (age, level) = (finished.age, finished.level.max(Level::Quorum));
+            let proposal = |claims| {
+                let body = overlay.changes().map_err(unreadable)?;
+                Ok(Proposal { body, claims, age, level })
             };
-            let decided = decider.decide(proposal).await.map_err(Failed::Refused)?;
+            let claims = [own, claims].concat();
+            let decided = schema::decide(shared, &**decider, &Interrupt::default(), claims, proposal).await?;
             Committed {
                 placed: Some(decided.placed),
             }
@@ -154,7 +155,7 @@ async fn end(shared: &Shared, xid: &Xid, commit: bool, level: Level) -> Result<C
     loop {
         match attempt(shared, xid, commit, level).await {
             // Nobody else can have its keys: a member was behind, or somebody else ended it.
-            Err(Failed::Refused(Refused::Conflict)) if Instant::now() < until => tokio::time::sleep(END_AGAIN).await,
+            Err(Failed::Refused(Refused::Conflict | Refused::Schema)) if Instant::now() < until => tokio::time::sleep(END_AGAIN).await,
             other => {
                 if other.is_ok() {
                     shared.xa.remove(xid);
@@ -190,7 +191,7 @@ async fn attempt(shared: &Shared, xid: &Xid, commit: bool, level: Level) -> Resu
             }
             let proposal = Proposal {
                 body,
-                claims,
+                claims: claims.into(),
                 age: shared.age(),
                 level: level.max(Level::Quorum),
             };
