@@ -84,7 +84,7 @@ impl Shared {
             };
             let proposal = Proposal {
                 body: draw.changes.clone(),
-                claims: draw.claims.clone(),
+                claims: draw.claims.clone().into(),
                 age,
                 level: Level::Quorum,
             };
@@ -93,6 +93,7 @@ impl Shared {
                     self.engine.grant(&draw);
                     return Ok(());
                 }
+                Err(Refused::Schema) => tokio::time::sleep(PAUSE).await,
                 Err(Refused::Conflict) => {
                     // Whether it grew or not: the plan shows.
                     let _ = tokio::time::timeout(PAUSE, applied.changed()).await;

@@ -1,13 +1,16 @@
 //! AUTO_INCREMENT: counted by a node that is alone, and from blocks, with a decider that lets every draw through (or none).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use starling_apply::engine::Planned;
 use starling_apply::lane::Numbering;
 use starling_log::{Body, ChangeRef, Changes, Draft, Op, Place, Placed, Row, Stamp, TableRef};
 
 use super::*;
 use crate::txn::decide::{Decided, Decider, Deciding, Level, Proposal, Refused};
+use crate::txn::locks::core::Age;
 
 struct Draws {
     engine: Arc<Engine>,
@@ -34,6 +37,9 @@ impl Decider for Draws {
                 },
             })
         })
+    }
+    fn alter(&self, _: Planned, _: Age, _: Duration) -> Deciding<'_> {
+        Box::pin(async { Err(Refused::Other("not asked for".to_owned())) })
     }
 }
 
