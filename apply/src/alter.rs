@@ -113,8 +113,9 @@ impl Materializer {
         }
         self.rename_tables(conn, before)?;
         let parents = [database(before), database(&self.schemas)];
-        let ids: BTreeSet<u64> = self.schemas.tables.keys().copied().collect();
-        for id in ids.into_iter().filter(|id| !self.dirty.contains(id)) {
+        let mut ids: BTreeSet<u64> = self.schemas.tables.keys().copied().collect();
+        ids.retain(|id| !self.dirty.contains(id));
+        for id in ids {
             let new = self.schemas.tables[&id].current().clone();
             let shape = Shape {
                 schema: &schema,
@@ -130,13 +131,26 @@ impl Materializer {
                 }
                 Some(_) => {}
             }
-            let old_start = before.tables.get(&id).map_or(0, |v| v.current().auto_increment);
-            if new.auto_increment > 1 && new.auto_increment != old_start {
-                let used = i64::try_from(new.auto_increment - 1).unwrap_or(i64::MAX);
-                let slot = self.counters.entry((id, entry.place.origin)).or_insert(0);
-                *slot = (*slot).max(used);
+            let old_start = before.tables.get(&id).map(|v| v.current().auto_increment);
+            if old_start.unwrap_or(0) != new.auto_increment {
+                self.start_numbers(conn, &new, old_start.is_some(), entry.place)?;
             }
         }
+        Ok(())
+    }
+
+    /// AUTO_INCREMENT = n counts on from there, or (given by ALTER TABLE) behind the largest number there is. Blocks that were drawn
+    /// stay drawn.
+    fn start_numbers(&mut self, conn: &Connection, table: &Table, altered: bool, place: Place) -> Result<(), FoldError> {
+        let start = i64::try_from(table.auto_increment.saturating_sub(1)).unwrap_or(i64::MAX);
+        let mut used = self.counters.get(&(table.id, place.origin)).copied().unwrap_or(0).max(start);
+        if altered && let Some(column) = table.auto_column() {
+            let (column, from) = (quote(&column.name), format!("{}.{}", quote(&self.schema), quote(&table.name)));
+            let sql = format!("SELECT CAST(coalesce(max({column}), 0) AS INTEGER) FROM {from}");
+            used = conn.query_row(&sql, [], |row| row.get::<_, i64>(0))?.max(start);
+            self.forget_counters(conn, table.id)?;
+        }
+        self.counters.insert((table.id, place.origin), used);
         Ok(())
     }
 

@@ -375,6 +375,9 @@ impl Store {
                 [int(table)],
             )?;
         }
+        Ok(())
+    }
+    pub fn forget_counters(&self, conn: &Connection, table: u64) -> Result<(), FoldError> {
         let sql = self.sql("DELETE FROM {s}.__starling_state WHERE kind = ?1 AND a = ?2");
         conn.execute(&sql, params![COUNTER, int(table)])?;
         Ok(())

@@ -250,10 +250,15 @@ impl Materializer {
         *slot = (*slot).max(used);
     }
 
-    pub(crate) fn forget_table(&mut self, conn: &Connection, table: u64) -> Result<(), FoldError> {
-        self.store.forget(conn, table)?;
+    pub(crate) fn forget_counters(&mut self, conn: &Connection, table: u64) -> Result<(), FoldError> {
+        self.store.forget_counters(conn, table)?;
         self.counters.retain(|(t, _), _| *t != table);
         self.stored_counters.retain(|(t, _), _| *t != table);
+        Ok(())
+    }
+    pub(crate) fn forget_table(&mut self, conn: &Connection, table: u64) -> Result<(), FoldError> {
+        self.store.forget(conn, table)?;
+        self.forget_counters(conn, table)?;
         self.layouts.remove(&table);
         self.mappings.remove(&table);
         Ok(())

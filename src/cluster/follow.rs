@@ -110,7 +110,7 @@ async fn once(cluster: &Arc<Cluster>, client: &Client, peer: Id, queue: &mpsc::S
             Kind::Gossip => cluster.gossip.datagram(frame.payload),
             Kind::Hello => {
                 let hello: Hello = decode(&frame.payload, &addr)?;
-                cluster.peers.connected(peer, Instant::now());
+                cluster.peers.connected(peer, Instant::now(), hello.origins);
                 cluster.gossip.met(peer);
                 cluster.quiet.forget(&format!("unreachable {addr}"));
                 tracing::info!(peer = %hello.hint.name, %addr, "following");

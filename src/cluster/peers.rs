@@ -51,6 +51,8 @@ pub struct Peer {
     pub hint: Hint,
     /// Since when its stream flows.
     pub connected: Option<Instant>,
+    /// Sequences that it said its stream brings. (A node that was removed brings none.)
+    pub streams: Vec<Origin>,
     pub heard: Option<Instant>,
     pub held: VersionVector,
     pub applied: VersionVector,
@@ -80,6 +82,7 @@ impl Peer {
         Peer {
             hint,
             connected: None,
+            streams: Vec::new(),
             heard: None,
             held: VersionVector::new(),
             applied: VersionVector::new(),
@@ -132,9 +135,10 @@ impl Peers {
         self.map.lock().get(&identity).map(|p| p.hint.addr.clone())
     }
 
-    pub fn connected(&self, identity: Id, now: Instant) {
+    pub fn connected(&self, identity: Id, now: Instant, streams: Vec<Origin>) {
         if let Some(peer) = self.map.lock().get_mut(&identity) {
             peer.connected = Some(now);
+            peer.streams = streams;
             peer.heard = Some(now);
         }
     }
@@ -346,7 +350,7 @@ mod tests {
             }],
             Id(1),
         );
-        peers.connected(Id(2), now);
+        peers.connected(Id(2), now, vec![3, 4]);
         let heartbeat = Heartbeat {
             now_ms: 0,
             held: vec![(3, 5)],

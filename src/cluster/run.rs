@@ -171,13 +171,17 @@ async fn fill_gaps(cluster: Arc<Cluster>, queue: mpsc::Sender<Batch>) {
 fn holders(cluster: &Cluster) -> Vec<(Id, VersionVector, Vec<Origin>)> {
     let now = Instant::now();
     let view = cluster.view();
-    let streams = |id: Id| view.members.by_identity(id).map(|m| m.origins.to_vec()).unwrap_or_default();
+    // This node may not know yet that one was removed, and brings nothing any more: what it says itself counts, too.
+    let streams = |id: Id, said: &[Origin]| {
+        let present = view.members.by_identity(id).map(|m| m.origins.to_vec()).unwrap_or_default();
+        present.into_iter().filter(|o| said.contains(o)).collect()
+    };
     cluster
         .peers
         .snapshot()
         .into_iter()
         .filter(|(id, peer)| peer.is_alive(now) && !view.members.is_removed(*id))
-        .map(|(id, peer)| (id, peer.held, streams(id)))
+        .map(|(id, peer)| (id, peer.held, streams(id, &peer.streams)))
         .collect()
 }
 

@@ -182,6 +182,18 @@ async fn explicit_numbers_and_updates_push_and_increments_are_honoured() {
     w.run("truncate t").await;
     w.run("insert into t (x) values (1)").await;
     assert_eq!(w.ids().await, [1]);
+    for _ in 0..2 {
+        w.run("insert into t (x) values (1), (2), (3)").await;
+        w.run("delete from t where id > 2").await;
+        w.run("alter table t auto_increment = 1").await;
+        w.run("insert into t (x) values (4)").await;
+        assert_eq!(w.ids().await, [1, 2, 3], "behind the largest number there is");
+        w.run("delete from t where id > 1").await;
+        w.run("alter table t auto_increment = 1").await;
+    }
+    w.run("alter table t auto_increment = 9").await;
+    w.run("insert into t (x) values (4)").await;
+    assert_eq!(w.ids().await, [1, 9]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

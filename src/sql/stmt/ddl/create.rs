@@ -210,7 +210,12 @@ pub fn options(table: &mut Table, options: &[TableOption]) -> Result<()> {
                 }
                 table.comment = value;
             }
-            "auto_increment" => table.auto_increment = value.trim().parse().unwrap_or(0),
+            "auto_increment" => {
+                let start = value.trim().parse().unwrap_or(0);
+                // 0 and 1 mean the same; that it was said shows in a difference.
+                let low = u64::from(table.auto_increment == 0);
+                table.auto_increment = if start > 1 { start } else { low };
+            }
             "row_format" => {
                 table.row_format = (!value.eq_ignore_ascii_case("default")).then(|| value.to_ascii_uppercase());
             }
