@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use starling_log::{Origin, VersionVector};
+use tokio::sync::Notify;
 
 use super::clocks::{Echo, Offset, quorum_offset};
 use super::members::Id;
@@ -246,6 +247,46 @@ pub struct Need {
     pub have: u64,
     pub want: u64,
     pub from: Id,
+}
+
+/// Entries that somebody has said to hold, and that this node needs soon.
+#[derive(Default)]
+pub struct Wants {
+    map: Mutex<BTreeMap<Origin, (u64, Id)>>,
+    asked: Notify,
+}
+
+impl Wants {
+    pub fn ask(&self, from: Id, upto: &VersionVector) {
+        let mut map = self.map.lock();
+        for (origin, seq) in upto.iter() {
+            let want = map.entry(origin).or_insert((seq, from));
+            if seq >= want.0 {
+                *want = (seq, from);
+            }
+        }
+        drop(map);
+        self.asked.notify_one();
+    }
+
+    /// Returns when something was asked for since the last time.
+    pub async fn asked(&self) {
+        self.asked.notified().await;
+    }
+
+    /// What of it is still missing; nothing is remembered.
+    pub fn take(&self, held: &VersionVector) -> Vec<Need> {
+        let map = std::mem::take(&mut *self.map.lock());
+        let missing = map.into_iter().filter(|(origin, (seq, _))| *seq > held.get(*origin));
+        missing
+            .map(|(origin, (want, from))| Need {
+                origin,
+                have: held.get(origin),
+                want,
+                from,
+            })
+            .collect()
+    }
 }
 
 /// What to fetch by ranges. `holders`: live peers, what they hold, and which origins they stream themselves. An origin that its own

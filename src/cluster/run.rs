@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::follow::{fetch, follow};
 use super::ingest::{self, Batch};
+use super::links::LEARN_AFTER;
 use super::members::Id;
 use super::peers::needs;
 use super::{Cluster, ClusterError};
@@ -145,12 +146,20 @@ async fn fill_gaps(cluster: Arc<Cluster>, queue: mpsc::Sender<Batch>) {
     let mut shutdown = cluster.shutdown.clone();
     loop {
         let jitter = 0.8 + 0.4 * rand::random::<f64>();
-        tokio::select! {
-            () = tokio::time::sleep(ROUND.mul_f64(jitter)) => {}
+        let asked = tokio::select! {
+            () = tokio::time::sleep(ROUND.mul_f64(jitter)) => false,
+            () = cluster.wants.asked() => true,
             _ = shutdown.wait_for(|down| *down) => return,
-        }
+        };
+        let missing = if asked {
+            // As a rule it is on its way.
+            tokio::time::sleep(LEARN_AFTER).await;
+            cluster.wants.take(&cluster.log.held())
+        } else {
+            needs(&cluster.log.held(), &holders(&cluster))
+        };
         let view = cluster.view();
-        for mut need in needs(&cluster.log.held(), &holders(&cluster)) {
+        for mut need in missing {
             // PROTOCOL 18: beyond a fence nothing counts.
             need.want = view.members.fence(need.origin).map_or(need.want, |last| need.want.min(last));
             if need.want <= need.have {

@@ -28,6 +28,9 @@ use crate::cluster::{Cluster, ClusterError};
 
 /// The deciding code hears of the time this often.
 const TICK: Duration = Duration::from_millis(5);
+/// What has been open for this long is explained, this often.
+const EXPLAIN_AFTER_MS: u64 = 150;
+const EXPLAIN_EVERY: Duration = Duration::from_millis(100);
 /// Inputs handled before effects are carried out.
 const AT_ONCE: usize = 512;
 /// Proposals that were on their way when the quorum was lost stay unanswered this long, then nobody knows.
@@ -55,6 +58,7 @@ pub(super) struct Driver {
     /// Since when too few others are reached.
     lonely: Option<Instant>,
     last_tick: Instant,
+    explained: Instant,
     stopped: bool,
 }
 
@@ -150,6 +154,7 @@ impl Cluster {
             applied,
             lonely: None,
             last_tick: Instant::now(),
+            explained: Instant::now(),
             stopped: false,
         })
     }
@@ -328,6 +333,7 @@ impl Driver {
         self.commit
             .stable
             .send_if_modified(|known| std::mem::replace(known, stable) != stable);
+        self.explain();
         let now = self.seats.look(self.node.epoch());
         self.commit.reachable.store(now.reachable, Ordering::Release);
         for (voter, silent) in now.changed {
@@ -339,6 +345,17 @@ impl Driver {
             let unknown = self.waiting.len() as u64;
             self.commit.counts.unknown.fetch_add(unknown, Ordering::Relaxed);
             self.waiting.clear();
+        }
+    }
+
+    /// Something takes long: the log says what it waits for.
+    fn explain(&mut self) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && self.explained.elapsed() >= EXPLAIN_EVERY
+            && let Some(why) = self.node.delayed(EXPLAIN_AFTER_MS)
+        {
+            self.explained = Instant::now();
+            tracing::debug!("{why}");
         }
     }
 
@@ -364,7 +381,7 @@ impl Driver {
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
                 Effect::Epoch(epoch) => self.new_epoch(&epoch),
                 Effect::Supply { to, .. } => tracing::debug!(voter = to, "a member lacks entries: its stream brings them"),
-                Effect::Fetch { from, .. } => tracing::debug!(voter = from, "entries are missing here: a range brings them"),
+                Effect::Fetch { from, upto } => self.fetch(from, &upto),
                 Effect::Fence { origin, last, decided } => {
                     tracing::info!(origin, ?last, decided, "a sequence of a former member ends");
                     self.cluster.fences.set(origin, last);
@@ -382,6 +399,13 @@ impl Driver {
             self.stopped = true;
         }
         self.deliver();
+    }
+
+    /// Entries are missing here: what does not come by itself is fetched as ranges.
+    fn fetch(&mut self, from: Voter, upto: &VersionVector) {
+        if let Some(from) = self.seats.identity(from) {
+            self.cluster.wants.ask(from, upto);
+        }
     }
 
     /// Messages whose writes became durable. They stand about in the order of their writes; one behind a later write leaves with that.

@@ -80,11 +80,14 @@ impl Seats {
         let mut changed = Vec::new();
         let mut reachable = 0;
         for voter in epoch.voters() {
-            let there = voter == self.me.voter
-                || self
-                    .identity(voter)
-                    .is_some_and(|id| connected.contains(&id) && self.cluster.health(id) != Health::Down);
-            reachable += usize::from(there);
+            let me = voter == self.me.voter;
+            let health = self
+                .identity(voter)
+                .filter(|id| connected.contains(id))
+                .map(|id| self.cluster.health(id));
+            reachable += usize::from(me || health.is_some_and(|h| h != Health::Down));
+            // Whoever does not answer is not waited for, long before it is taken for dead.
+            let there = me || health == Some(Health::Up);
             let differs = if there {
                 self.silent.remove(&voter)
             } else {

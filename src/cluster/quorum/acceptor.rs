@@ -73,6 +73,7 @@ impl Node {
             Some(_) => {}
             None => {
                 let have = self.logged.clone();
+                self.fetch(from, &prepare.causes, false, cx);
                 self.send(from, Message::Parked { place, have }, 0, cx);
                 self.park(prepare, from);
             }

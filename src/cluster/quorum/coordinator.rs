@@ -14,10 +14,14 @@ use super::message::{Level, Message, No, OpenPlace, Prepare, Proposal, Vote};
 use super::node::{Answer, Effect, Refusal, Ticket};
 use super::plant::Plant;
 use super::record::Block;
-use super::state::{Cx, Node};
+use super::state::{Cx, Node, PeerState};
 
-/// A parked prepare is waited for this many times longer than a silent member.
-const PARKED_PATIENCE: u64 = 10;
+/// Votes of fewer than a quorum are waited for this many silences before a ballot settles the place: a slow disk is no reason to abort.
+const BALLOT_AFTER: u32 = 10;
+/// An accept that is not answered is said again before a ballot takes its place.
+const ACCEPT_AGAIN: u32 = 5;
+/// Changes of this many bytes are on their way for a millisecond longer.
+const BYTES_PER_MS: usize = 10_000;
 
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
@@ -28,7 +32,12 @@ pub(super) struct Attempt {
     /// Ballot 0's accepts were sent.
     pub accepting: bool,
     pub accepted: BTreeSet<Voter>,
+    pub begun_ms: u64,
     pub sent_ms: u64,
+    /// Silences since the last thing that was said about it.
+    pub rounds: u32,
+    /// A member has promised a higher ballot: somebody settles it.
+    pub contested: bool,
 }
 
 impl Node {
@@ -84,7 +93,10 @@ impl Node {
             parked: BTreeSet::new(),
             accepting: false,
             accepted: BTreeSet::new(),
+            begun_ms: self.now_ms,
             sent_ms: self.now_ms,
+            rounds: 0,
+            contested: false,
         };
         self.attempts.insert(place.seq, attempt);
         // PROTOCOL 5: the coordinator is a member like the others and votes durably too.
@@ -171,6 +183,10 @@ impl Node {
         }
         attempt.parked.remove(&from);
         attempt.votes.entry(from).or_insert(vote);
+        let prompt = self.now_ms.saturating_sub(attempt.begun_ms) < self.settings.silent_ms;
+        if prompt && let Some(peer) = self.peers.get_mut(&from) {
+            peer.slow = false;
+        }
         self.count(place, false, cx);
     }
 
@@ -180,25 +196,24 @@ impl Node {
         }
         let Some(attempt) = self.attempts.get_mut(&place.seq) else { return };
         attempt.parked.insert(from);
+        let mut upto = attempt.prepare.causes.clone();
+        upto.advance(self.me, u64::MAX);
         let missing = !have.covers(&attempt.prepare.causes);
-        self.supply(from, &have, missing, cx);
+        self.supply(from, &have, &upto, missing, cx);
     }
 
     /// Sends along what a member lacks (PROTOCOL 6): decided places from here, the rest by the ordinary stream.
-    fn supply(&mut self, to: Voter, have: &VersionVector, all: bool, cx: &mut Cx) {
-        let first = Place {
-            origin: self.me,
-            seq: have.get(self.me) + 1,
-        };
-        let last = Place {
-            origin: self.me,
-            seq: u64::MAX,
-        };
-        let decided = self
-            .holds
-            .range(first..last)
-            .filter_map(|(place, hold)| Some((*place, hold.decided?, hold.prepare.clone())));
-        let learns: Vec<_> = decided.collect();
+    fn supply(&mut self, to: Voter, have: &VersionVector, upto: &VersionVector, all: bool, cx: &mut Cx) {
+        let mut learns = Vec::new();
+        for (origin, last) in upto.iter() {
+            let first = have.get(origin) + 1;
+            if first > last {
+                continue;
+            }
+            let lacked = Place { origin, seq: first }..=Place { origin, seq: last };
+            let decided = self.holds.range(lacked);
+            learns.extend(decided.filter_map(|(place, hold)| Some((*place, hold.decided?, hold.prepare.clone()))));
+        }
         for (place, outcome, prepare) in learns {
             let prepare = prepare.filter(|_| outcome == Outcome::Commit);
             self.send(to, Message::Learn { place, outcome, prepare }, 0, cx);
@@ -229,14 +244,39 @@ impl Node {
             return self.count_accepts(place, cx);
         }
         let unanswered: Vec<Voter> = epoch.voters().filter(|v| !attempt.votes.contains_key(v)).collect();
-        let nobody_to_wait_for = unanswered.iter().all(|v| self.peers.get(v).is_some_and(|p| p.silent));
-        if yes >= quorum && quick && (no > 0 || late || nobody_to_wait_for) {
-            return self.accept_zero(place, cx);
+        let rounds = attempt.rounds;
+        let epoch = attempt.prepare.epoch;
+        let is = |what: fn(&PeerState) -> bool| unanswered.iter().all(|v| self.peers.get(v).is_some_and(what));
+        if yes >= quorum && quick {
+            if no > 0 || late || is(|p| p.silent || p.slow) {
+                if late {
+                    self.note_slow(&unanswered);
+                }
+                self.accept_zero(place, cx);
+            }
+            return;
         }
-        // Decided for sure only by a ballot: everybody has answered, and neither all nor a quorum agree.
-        if unanswered.is_empty() || (late && !attempt.accepting) {
-            let epoch = attempt.prepare.epoch;
+        // Decided for sure only by a ballot: whoever can answer has done so, and neither all nor a quorum agree.
+        if is(|p| p.silent) || (late && rounds >= BALLOT_AFTER) {
             self.contest(place, epoch, cx);
+        } else if late && rounds.is_power_of_two() {
+            // It may have been lost with its stream; who has voted says so again.
+            self.remind(place, &unanswered, cx);
+        }
+    }
+
+    /// These are not waited for again until they are prompt.
+    fn note_slow(&mut self, voters: &[Voter]) {
+        for voter in voters.iter().filter(|v| **v != self.me) {
+            self.peers.entry(*voter).or_default().slow = true;
+        }
+    }
+
+    fn remind(&mut self, place: Place, unanswered: &[Voter], cx: &mut Cx) {
+        let Some(attempt) = self.attempts.get(&place.seq) else { return };
+        let (prepare, answered) = (attempt.prepare.clone(), attempt.votes.keys().copied().collect());
+        if !unanswered.is_empty() {
+            self.send_prepare(&prepare, &answered, cx);
         }
     }
 
@@ -245,8 +285,14 @@ impl Node {
         let Some(attempt) = self.attempts.get_mut(&place.seq) else { return };
         attempt.accepting = true;
         attempt.sent_ms = self.now_ms;
-        let (prepare, votes) = (attempt.prepare.clone(), attempt.votes.clone());
-        for voter in self.voters(prepare.epoch) {
+        attempt.rounds = 0;
+        self.send_accepts(place, cx);
+    }
+
+    fn send_accepts(&mut self, place: Place, cx: &mut Cx) {
+        let Some(attempt) = self.attempts.get(&place.seq) else { return };
+        let (prepare, votes, accepted) = (attempt.prepare.clone(), attempt.votes.clone(), attempt.accepted.clone());
+        for voter in self.voters(prepare.epoch).into_iter().filter(|v| !accepted.contains(v)) {
             let holds_it = votes.get(&voter) == Some(&Vote::Yes);
             let message = Message::Accept {
                 place,
@@ -267,23 +313,15 @@ impl Node {
         }
     }
 
-    /// PROTOCOL 7: a ballot as soon as a member it needs has been silent for long enough.
+    /// PROTOCOL 7: on without a member as soon as it has been silent for long enough.
     pub(super) fn tick_attempts(&mut self, cx: &mut Cx) {
-        let silent_ms = self.settings.silent_ms;
+        let me = self.me;
         let due: Vec<u64> = self
             .attempts
             .iter()
             .filter(|(seq, a)| {
-                let patience = if a.parked.is_empty() {
-                    silent_ms
-                } else {
-                    silent_ms * PARKED_PATIENCE
-                };
-                let place = Place {
-                    origin: self.me,
-                    seq: **seq,
-                };
-                self.now_ms.saturating_sub(a.sent_ms) >= patience && !self.contests.contains_key(&place)
+                let contested = self.contests.contains_key(&Place { origin: me, seq: **seq });
+                self.now_ms.saturating_sub(a.sent_ms) >= self.settings.silent_ms + on_the_way_ms(&a.prepare) && !contested
             })
             .map(|(seq, _)| *seq)
             .collect();
@@ -291,9 +329,12 @@ impl Node {
             let place = Place { origin: self.me, seq };
             let Some(attempt) = self.attempts.get_mut(&seq) else { continue };
             attempt.sent_ms = self.now_ms;
-            if attempt.accepting {
-                let epoch = attempt.prepare.epoch;
+            attempt.rounds += 1;
+            let (epoch, accepting, rounds) = (attempt.prepare.epoch, attempt.accepting, attempt.rounds);
+            if attempt.contested || (accepting && rounds >= ACCEPT_AGAIN) {
                 self.contest(place, epoch, cx);
+            } else if accepting {
+                self.send_accepts(place, cx);
             } else {
                 self.count(place, true, cx);
             }
@@ -330,6 +371,11 @@ impl Node {
         let refusal = worst(&attempt.votes).map_or(Refusal::Ballot, Refusal::No);
         self.answer(Some(ticket), Answer::Refused(refusal), cx);
     }
+}
+
+/// How long changes of this size may be on their way.
+pub(super) fn on_the_way_ms(prepare: &Prepare) -> u64 {
+    (prepare.body.len() / BYTES_PER_MS) as u64
 }
 
 /// Of several reasons the one that says most about what to do next.

@@ -13,7 +13,7 @@ use super::plant::Plant;
 use super::record::Record;
 use super::state::{Cx, Node};
 
-/// A peer is asked for missing entries, or sent them, no more often than this many rounds of gossip.
+/// A peer is sent missing entries no more often than this many rounds of gossip.
 const HELP_ROUNDS: u64 = 3;
 
 impl Node {
@@ -115,14 +115,9 @@ impl Node {
     pub(super) fn on_gossip(&mut self, from: Voter, gossip: Gossip, cx: &mut Cx) {
         let every_ms = self.settings.gossip_ms * HELP_ROUNDS;
         let now_ms = self.now_ms;
-        let lacks = !self.logged.covers(&gossip.held);
         let epoch_news = gossip.epoch > self.epoch().number;
+        self.fetch(from, &gossip.held, epoch_news, cx);
         let peer = self.peers.entry(from).or_default();
-        if (lacks || epoch_news) && now_ms.saturating_sub(peer.fetched_ms) >= every_ms {
-            peer.fetched_ms = now_ms;
-            let upto = gossip.held.clone();
-            cx.out.push(Effect::Fetch { from, upto });
-        }
         let behind = gossip.held.get(self.me) < self.logged.get(self.me);
         let help = behind && now_ms.saturating_sub(peer.supplied_ms) >= every_ms;
         if help {
@@ -146,6 +141,19 @@ impl Node {
             self.relearn(from, &held, cx);
         }
         self.count_floors();
+    }
+
+    /// Entries that `from` has and this voter lacks are to be fetched.
+    pub(super) fn fetch(&mut self, from: Voter, upto: &VersionVector, anyhow: bool, cx: &mut Cx) {
+        if self.logged.covers(upto) && !anyhow {
+            return;
+        }
+        let (now_ms, every_ms) = (self.now_ms, self.settings.gossip_ms);
+        let peer = self.peers.entry(from).or_default();
+        if now_ms.saturating_sub(peer.fetched_ms) >= every_ms {
+            peer.fetched_ms = now_ms;
+            cx.out.push(Effect::Fetch { from, upto: upto.clone() });
+        }
     }
 
     /// Tells a peer again what was decided of this node's own places.

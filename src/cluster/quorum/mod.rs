@@ -16,6 +16,7 @@ mod acceptor;
 pub mod codec;
 mod coordinator;
 mod epochs;
+mod explain;
 mod floors;
 pub mod home;
 pub mod ids;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use starling_log::Place;
 
+use super::coordinator::on_the_way_ms;
 use super::ids::{Ballot, Outcome, Voter};
 use super::message::{Message, Prepare};
 use super::plant::Plant;
@@ -218,6 +219,11 @@ impl Node {
     pub(super) fn on_refused(&mut self, place: Place, promised: Ballot) {
         let wait = self.settings.silent_ms + self.random(self.settings.silent_ms * 4);
         let now_ms = self.now_ms;
+        if place.origin == self.me
+            && let Some(attempt) = self.attempts.get_mut(&place.seq)
+        {
+            attempt.contested = true;
+        }
         let Some(hold) = self.holds.get_mut(&place) else { return };
         hold.round = hold.round.max(promised.round);
         if self.contests.get(&place).is_some_and(|c| c.ballot < promised) {
@@ -269,16 +275,17 @@ impl Node {
         if !self.check.done || self.check.lost {
             return;
         }
-        let rank = self.epoch().voters().position(|v| v == self.me).unwrap_or(0) as u64;
-        let patience = self.settings.recover_ms + rank * self.settings.silent_ms * 2;
+        let is_there = |v: &Voter| *v == self.me || !self.peers.get(v).is_some_and(|p| p.silent);
+        let rank = self.epoch().voters().filter(is_there).position(|v| v == self.me).unwrap_or(0) as u64;
+        let turn = rank * self.settings.silent_ms * 2;
         let mut due = Vec::new();
         for (place, hold) in &self.holds {
             let own = place.origin == self.me;
             let silent = self.peers.get(&place.origin).is_some_and(|p| p.silent);
             let limit = match (own, silent) {
                 (true, _) => self.settings.silent_ms,
-                (false, true) => rank * self.settings.silent_ms * 2,
-                (false, false) => patience,
+                (false, true) => self.settings.silent_ms + turn,
+                (false, false) => self.settings.recover_ms + turn + hold.prepare.as_deref().map_or(0, on_the_way_ms),
             };
             let open = hold.decided.is_none() && !self.contests.contains_key(place);
             let mine = own && self.attempts.contains_key(&place.seq) && hold.promised.round == 0;

@@ -53,6 +53,8 @@ pub(super) struct PeerState {
     /// The last floor that could be counted (PROTOCOL 16).
     pub counted: Option<Stamp>,
     pub silent: bool,
+    /// It did not vote in time: it is not waited for until it does.
+    pub slow: bool,
     pub fetched_ms: u64,
     pub supplied_ms: u64,
 }
