@@ -90,6 +90,7 @@ fn age_of(stamp: Stamp) -> Age {
 
 impl ClusterDecider {
     async fn propose(&self, proposal: commit::Proposal, is_schema: impl Fn(u128) -> bool) -> Result<Decided, Refused> {
+        self.cluster.commit().begun().await.map_err(refused)?;
         let verdict = self.cluster.commit().propose(proposal).map_err(refused)?;
         match verdict.await {
             // It is committed: no error may say otherwise, and no OK may say that all have it.
@@ -109,7 +110,9 @@ impl ClusterDecider {
 
 impl Decider for ClusterDecider {
     fn is_needed(&self, level: Level) -> bool {
-        level != Level::One && self.cluster.commit().is_shared()
+        let commit = self.cluster.commit();
+        // A node that starts does not know yet who votes: what its log says of members has to do.
+        level != Level::One && (commit.is_shared() || (!commit.is_running() && self.cluster.has_others()))
     }
 
     fn decide(&self, proposal: Proposal) -> Deciding<'_> {

@@ -16,6 +16,7 @@ use starling_log::VersionVector;
 use starling_log::log::PendingOp;
 use tokio::sync::oneshot;
 
+use super::held::{self, Held};
 use super::learn::{self, Learned};
 use super::seats::Seats;
 use super::sync::{self, Batch};
@@ -23,7 +24,7 @@ use super::world::NodeWorld;
 use super::{Commit, Verdict, Work, verdict};
 use crate::cluster::members::Id;
 use crate::cluster::quorum::node::{Recovered, Settings, Ticket, Undecided};
-use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Record, Seat, Voter, WriteNo, codec};
+use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Proposal, Record, Refusal, Seat, Voter, WriteNo, codec};
 use crate::cluster::{Cluster, ClusterError};
 
 /// The deciding code hears of the time this often.
@@ -48,6 +49,7 @@ pub(super) struct Driver {
     grown: tokio::sync::watch::Receiver<u64>,
     effects: Vec<Effect>,
     waiting: HashMap<Ticket, oneshot::Sender<Verdict>>,
+    held: Held,
     next_ticket: Ticket,
     flushed: WriteNo,
     /// Messages whose writes are not durable yet, by those.
@@ -146,6 +148,7 @@ impl Cluster {
             learn,
             effects,
             waiting: HashMap::new(),
+            held: Held::default(),
             next_ticket: 1,
             flushed: 0,
             held_back: VecDeque::new(),
@@ -172,8 +175,10 @@ impl Commit {
         }
         driver.show_epoch();
         driver.carry_out();
+        self.since.get_or_init(Instant::now);
         self.running.store(true, Ordering::Release);
         *slot = Some(driver);
+        self.begin.notify_waiters();
     }
 
     /// Keeps the time until the driver is to stop; then another may begin (as another voter, perhaps).
@@ -251,7 +256,7 @@ impl Driver {
         match work {
             Work::Propose(proposal, told) => {
                 let ticket = self.ticket(told);
-                self.step(Input::Propose { ticket, proposal });
+                self.propose(ticket, proposal);
             }
             Work::Admit(seat, told) => {
                 let ticket = self.ticket(told);
@@ -286,6 +291,30 @@ impl Driver {
             }
             Work::Look => self.look(),
             Work::Stop => self.stopped = true,
+        }
+    }
+
+    fn propose(&mut self, ticket: Ticket, proposal: Box<Proposal>) {
+        match self.node.hindrance() {
+            None => self.step(Input::Propose { ticket, proposal }),
+            Some(_) => self.held.push(ticket, proposal),
+        }
+    }
+
+    /// What could not be proposed before.
+    fn propose_held(&mut self, reachable: usize) {
+        if self.held.is_empty() {
+            return;
+        }
+        let Some(why) = self.node.hindrance() else {
+            for (ticket, proposal) in self.held.take() {
+                self.propose(ticket, proposal);
+            }
+            return;
+        };
+        let fresh = self.world.began.elapsed() < held::START_GRACE;
+        for ticket in self.held.expired(fresh || reachable >= self.node.epoch().quorum()) {
+            self.answer(ticket, Answer::Refused(Refusal::NotReady(why)));
         }
     }
 
@@ -339,6 +368,7 @@ impl Driver {
         for (voter, silent) in now.changed {
             self.step(Input::Silent { voter, silent });
         }
+        self.propose_held(now.reachable);
         if now.reachable >= self.node.epoch().quorum() {
             self.lonely = None;
         } else if self.lonely.get_or_insert_with(Instant::now).elapsed() > UNKNOWN_AFTER && !self.waiting.is_empty() {
@@ -434,6 +464,14 @@ impl Driver {
     }
 
     fn answer(&mut self, ticket: Ticket, answer: Answer) {
+        let answer = match answer {
+            Answer::Refused(Refusal::Again(proposal)) => match self.held.again(ticket, proposal) {
+                true => return,
+                false => Answer::Refused(Refusal::Ballot),
+            },
+            answer => answer,
+        };
+        self.held.forget(ticket);
         let counts = &self.commit.counts;
         match &answer {
             Answer::Committed(_) | Answer::NotAll(_) => counts.committed.fetch_add(1, Ordering::Relaxed),

@@ -17,14 +17,15 @@
 
 pub mod change;
 mod driver;
+mod held;
 mod learn;
 mod seats;
 mod sync;
 mod world;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -143,6 +144,10 @@ pub struct Commit {
     early: Mutex<Option<Vec<Input>>>,
     looking: AtomicBool,
     running: AtomicBool,
+    /// When a driver ran first.
+    since: OnceLock<Instant>,
+    /// A driver runs.
+    begin: tokio::sync::Notify,
     /// The driver has ended.
     end: tokio::sync::Notify,
     counts: Counts,
@@ -171,6 +176,8 @@ impl Default for Commit {
             early: Mutex::new(Some(Vec::new())),
             looking: AtomicBool::new(false),
             running: AtomicBool::new(false),
+            since: OnceLock::new(),
+            begin: tokio::sync::Notify::new(),
             end: tokio::sync::Notify::new(),
             counts: Counts::default(),
         }
@@ -212,6 +219,27 @@ impl Commit {
             epoch.quorum()
         ))
     }
+    /// Resolves when votes can be asked for; `Err`: not within a while.
+    pub async fn begun(&self) -> Result<(), Refused> {
+        let begin = self.begin.notified();
+        tokio::pin!(begin);
+        // From here on it is not missed.
+        begin.as_mut().enable();
+        if self.running.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let late = tokio::time::timeout(held::START_GRACE, begin).await;
+        late.map_err(|_| Refused::NoQuorum("this node does not take part in votes yet".to_owned()))
+    }
+    /// Votes are taken here.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+    /// At once refused is only what cannot be decided for long: a node that has just started waits for its peers first.
+    fn may_propose(&self) -> Result<(), String> {
+        let fresh = self.since.get().is_some_and(|since| since.elapsed() < held::START_GRACE);
+        if fresh { Ok(()) } else { self.has_quorum() }
+    }
     /// Who makes room for transactions of other nodes. Set once.
     pub fn on_wound(&self, wound: Wound) {
         *self.wound.lock() = Some(wound);
@@ -224,7 +252,7 @@ impl Commit {
 
     /// Resolves when the transaction is decided and applied here.
     pub fn propose(&self, proposal: Proposal) -> Result<oneshot::Receiver<Verdict>, Refused> {
-        self.has_quorum().map_err(Refused::NoQuorum)?;
+        self.may_propose().map_err(Refused::NoQuorum)?;
         let is_schema = matches!(proposal.body, Body::Schema(_));
         let body = starling_log::segment::pack_body(proposal.schema, &proposal.body)
             .map_err(|_| Refused::Other("the transaction is too large or malformed".to_owned()))?;
@@ -413,7 +441,7 @@ fn verdict(answer: Answer) -> Verdict {
         Answer::Committed(version) => Ok(Decided { version, not_all: false }),
         Answer::NotAll(version) => Ok(Decided { version, not_all: true }),
         Answer::Refused(Refusal::NotReady(why)) => Err(Refused::NoQuorum(why.to_owned())),
-        Answer::Refused(Refusal::Ballot) => Err(Refused::Conflict { key: None }),
+        Answer::Refused(Refusal::Ballot | Refusal::Again(_)) => Err(Refused::Conflict { key: None }),
         Answer::Refused(Refusal::No(no)) => Err(match no {
             No::Held { key, .. } | No::Changed { key, .. } | No::QueueAtHome { key } => Refused::Conflict { key: Some(key) },
             No::Restamp { .. } | No::Dropped { .. } | No::Epoch { .. } | No::Start { .. } => Refused::Conflict { key: None },

@@ -257,7 +257,11 @@ impl Node {
             return;
         }
         // Decided for sure only by a ballot: whoever can answer has done so, and neither all nor a quorum agree.
-        if is(|p| p.silent) || (late && rounds >= BALLOT_AFTER) {
+        let split = no > 0 && (late || is(|p| p.silent || p.slow));
+        if split || is(|p| p.silent) || (late && rounds >= BALLOT_AFTER) {
+            if late && yes + no >= quorum {
+                self.note_slow(&unanswered);
+            }
             self.contest(place, epoch, cx);
         } else if late && rounds.is_power_of_two() {
             // It may have been lost with its stream; who has voted says so again.
@@ -369,6 +373,15 @@ impl Node {
             return;
         }
         let refusal = worst(&attempt.votes).map_or(Refusal::Ballot, Refusal::No);
+        if let Refusal::No(no) = &refusal
+            && is_passing(no)
+        {
+            if let No::Restamp { above } = no {
+                cx.world.keep_above(*above);
+            }
+            let again = Refusal::Again(Box::new(Proposal::of(&attempt.prepare)));
+            return self.answer(Some(ticket), Answer::Refused(again), cx);
+        }
         self.answer(Some(ticket), Answer::Refused(refusal), cx);
     }
 }
@@ -376,6 +389,11 @@ impl Node {
 /// How long changes of this size may be on their way.
 pub(super) fn on_the_way_ms(prepare: &Prepare) -> u64 {
     (prepare.body.len() / BYTES_PER_MS) as u64
+}
+
+/// It says nothing of what the transaction is based on: the same may well be proposed again.
+fn is_passing(no: &No) -> bool {
+    matches!(no, No::Epoch { .. } | No::Restamp { .. } | No::Start { .. })
 }
 
 /// Of several reasons the one that says most about what to do next.

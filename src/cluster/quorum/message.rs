@@ -81,6 +81,22 @@ pub struct Proposal {
     pub patience_ms: u32,
 }
 
+impl Proposal {
+    /// What this was made of.
+    pub fn of(prepare: &Prepare) -> Proposal {
+        Proposal {
+            kind: prepare.kind.clone(),
+            body: prepare.body.clone(),
+            claims: prepare.claims.clone(),
+            causes: prepare.causes.clone(),
+            stable: prepare.stable,
+            age: prepare.age,
+            level: prepare.level,
+            patience_ms: prepare.patience_ms,
+        }
+    }
+}
+
 /// A lower place of the same coordinator that is still open, and the epoch it is decided in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenPlace {

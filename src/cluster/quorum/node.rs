@@ -131,6 +131,8 @@ pub enum Refusal {
     No(No),
     /// A ballot decided against it.
     Ballot,
+    /// For a reason that passes: the same may be proposed once more.
+    Again(Box<Proposal>),
 }
 
 /// What the deciding code asks of its node.
