@@ -24,7 +24,7 @@ use super::world::NodeWorld;
 use super::{Commit, Verdict, Work, verdict};
 use crate::cluster::members::Id;
 use crate::cluster::quorum::node::{Recovered, Settings, Ticket, Undecided};
-use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Proposal, Record, Refusal, Seat, Voter, WriteNo, codec};
+use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Plant, Proposal, Record, Refusal, Seat, Voter, WriteNo, codec};
 use crate::cluster::{Cluster, ClusterError};
 
 /// The deciding code hears of the time this often.
@@ -133,6 +133,7 @@ impl Cluster {
         let mut effects = Vec::new();
         let settings = Settings {
             seed: rand::random(),
+            plant: planted(),
             ..Settings::default()
         };
         let node = Node::new(settings, recovered, &mut world, &mut effects);
@@ -490,4 +491,10 @@ impl Driver {
     fn show_epoch(&mut self) {
         self.commit.epoch.store(Arc::new(self.node.epoch().clone()));
     }
+}
+
+/// A rule to leave out, so that tests of whole processes can show that they would notice. No release has this switch.
+fn planted() -> Option<Plant> {
+    let wanted = std::env::var("STARLING_TEST_PLANT").ok().filter(|_| cfg!(debug_assertions))?;
+    Plant::ALL.iter().copied().find(|plant| wanted == format!("{plant:?}"))
 }

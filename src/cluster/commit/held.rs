@@ -93,8 +93,8 @@ mod tests {
             };
             held.push(ticket, Box::new(proposal));
         }
-        assert_eq!(held.expired(true), []);
-        assert_eq!(held.expired(false), [1, 2]);
+        assert!(held.expired(true).is_empty());
+        assert_eq!(held.expired(false), vec![1, 2]);
         assert!(held.is_empty());
     }
 }
