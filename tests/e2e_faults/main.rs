@@ -27,6 +27,7 @@ struct World {
     nodes: Vec<Node>,
     proxies: Vec<Proxy>,
     load: Arc<Load>,
+    clients: Vec<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
     _under: tempfile::TempDir,
 }
@@ -57,6 +58,7 @@ impl World {
             nodes: Vec::new(),
             proxies: Vec::new(),
             load: Arc::default(),
+            clients: Vec::new(),
             runtime,
             _under: under,
         };
@@ -89,11 +91,12 @@ impl World {
         self.proxies.push(proxy);
     }
 
-    fn work(&self) {
+    fn work(&mut self) {
         for (number, node) in self.nodes.iter().enumerate() {
             for _ in 0..2 {
                 let (load, port) = (self.load.clone(), node.mysql);
-                self.runtime.spawn(async move { load.client(number, port).await });
+                let client = self.runtime.spawn(async move { load.client(number, port).await });
+                self.clients.push(client);
             }
         }
         self.goes_on(&[]);
@@ -173,6 +176,9 @@ impl World {
     /// Stops the clients, and looks at everything.
     fn end(&mut self) -> Vec<String> {
         self.load.stop.store(true, Ordering::Relaxed);
+        for client in self.clients.drain(..) {
+            self.runtime.block_on(client).expect("no panic");
+        }
         let ports: Vec<u16> = self.nodes.iter().map(|n| n.mysql).collect();
         until("all nodes show the same", || {
             let shown: Vec<_> = ports.iter().map(|p| self.runtime.block_on(load::shown(*p))).collect();
@@ -188,6 +194,10 @@ impl World {
 
     fn is_sound(&mut self) {
         let wrong = self.end();
+        if !wrong.is_empty() {
+            let changes = support::get(self.nodes[0].http, "/v1/changes?follow=false&limit=100000").unwrap_or_default();
+            println!("what happened, says {}:\n{}", self.nodes[0].name, changes.1);
+        }
         assert!(wrong.is_empty(), "{} are wrong: {:#?}", wrong.len(), &wrong[..wrong.len().min(20)]);
     }
 }
@@ -261,7 +271,6 @@ fn alone_a_node_refuses_at_once_and_with_another_it_goes_on() {
 fn a_planted_mistake_is_found() {
     let mut world = World::start(3, &[("STARLING_TEST_PLANT", "NoVersions")]);
     pass(3_000);
-    world.load.stop.store(true, Ordering::Relaxed);
     let wrong = world.end();
     println!("{:#?}", &wrong[..wrong.len().min(5)]);
     assert!(wrong.iter().any(|w| w.contains("lost update")), "nothing found");
