@@ -106,6 +106,9 @@ pub fn print_json(value: &serde_json::Value) {
 /// Misspelt `STARLING_…` variables of this process.
 pub fn misspelt() -> Vec<String> {
     let mut known: Vec<String> = vec!["STARLING_TOKEN".to_owned(), daemon::CHILD.to_owned(), "STARLING_LOG".to_owned()];
+    if cfg!(debug_assertions) {
+        known.push("STARLING_TEST_PLANT".to_owned());
+    }
     let command = Cli::command();
     let all = command
         .get_arguments()

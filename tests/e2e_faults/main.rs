@@ -269,8 +269,8 @@ fn alone_a_node_refuses_at_once_and_with_another_it_goes_on() {
 #[test]
 #[cfg(debug_assertions)]
 fn a_planted_mistake_is_found() {
-    let mut world = World::start(3, &[("STARLING_TEST_PLANT", "NoVersions")]);
-    pass(3_000);
+    let mut world = World::start(3, &[("STARLING_TEST_PLANT", "NoConflicts")]);
+    pass(6_000);
     let wrong = world.end();
     println!("{:#?}", &wrong[..wrong.len().min(5)]);
     assert!(wrong.iter().any(|w| w.contains("lost update")), "nothing found");
