@@ -1,6 +1,9 @@
-//! XA with real processes and clients: what is prepared survives SIGKILL, on one node and on three, and nobody overtakes it.
+//! XA with real processes and clients: what is prepared survives SIGKILL, on one node and on three, and nobody overtakes it; and what
+//! `starling.transactions` says of what is not over.
 
 mod support;
+
+use std::time::{Duration, Instant};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Error};
@@ -151,4 +154,126 @@ async fn three_nodes_keep_what_one_of_them_prepared() {
     });
     let (code, text) = support::verify(&nodes.iter().collect::<Vec<_>>());
     assert_eq!(code, 0, "{text}");
+}
+
+/// A branch prepared on one node and ended on another, again and again; how many were committed.
+async fn branches(urls: [String; 2], name: usize, until: Instant) -> i64 {
+    let mut here = Conn::from_url(&urls[0]).await.expect("connects");
+    let mut there = Conn::from_url(&urls[1]).await.expect("connects");
+    let mut committed = 0;
+    for number in 0.. {
+        if Instant::now() > until {
+            break;
+        }
+        let (xid, id) = (format!("'{name}-{number}'"), number % 3 + 1);
+        let work = [
+            format!("XA START {xid}"),
+            format!("UPDATE shop.c SET n = n + 1 WHERE id = {id}"),
+            format!("XA END {xid}"),
+            format!("XA PREPARE {xid}"),
+        ];
+        let mut prepared = true;
+        for sql in &work {
+            prepared &= prepared && here.query_drop(sql).await.is_ok();
+        }
+        if !prepared {
+            // It lost a race before anything was promised.
+            let _ = here.query_drop(format!("XA END {xid}")).await;
+            let _ = here.query_drop(format!("XA ROLLBACK {xid}")).await;
+            continue;
+        }
+        let commit = number % 4 != 3;
+        let end = if commit { "XA COMMIT" } else { "XA ROLLBACK" };
+        run(&mut there, &[&format!("{end} {xid}")]).await;
+        committed += i64::from(commit);
+    }
+    committed
+}
+
+async fn increments(url: String, until: Instant) -> i64 {
+    let mut conn = Conn::from_url(&url).await.expect("connects");
+    run(&mut conn, &[SHORT]).await;
+    let mut done = 0;
+    while Instant::now() < until {
+        done += i64::from(conn.query_drop("UPDATE shop.c SET n = n + 1 WHERE id = 1 OR id = 3").await.is_ok()) * 2;
+    }
+    done
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_overtakes_a_prepared_branch() {
+    let under = tempfile::tempdir().expect("a directory");
+    let nodes = cluster(&["first", "second", "third"], under.path());
+    let mut conn = connect(&nodes[0], "").await;
+    for sql in [
+        "CREATE DATABASE shop",
+        "CREATE TABLE shop.c (id INT PRIMARY KEY, n INT)",
+        "INSERT INTO shop.c VALUES (1, 0), (2, 0), (3, 0)",
+        // Its table is made by whoever may change the schema.
+        "XA START 'x'; XA END 'x'; XA PREPARE 'x'; XA ROLLBACK 'x'",
+    ] {
+        run(&mut conn, &[sql]).await;
+    }
+    support::until("all have the table", || {
+        nodes.iter().all(|n| n.try_sql("SELECT COUNT(*) FROM shop.c").1.trim() == "3")
+    });
+    let until = Instant::now() + Duration::from_secs(5);
+    let mut tasks = Vec::new();
+    for (i, node) in nodes.iter().enumerate() {
+        let urls = [node.url(""), nodes[(i + 1) % 3].url("")];
+        tasks.push(tokio::spawn(branches(urls, i, until)));
+        tasks.push(tokio::spawn(increments(node.url(""), until)));
+    }
+    let mut acknowledged = Vec::new();
+    for task in tasks {
+        acknowledged.push(task.await.expect("no end of a branch is refused"));
+    }
+    println!("branches and increments, node by node: {acknowledged:?}");
+    assert!(acknowledged.iter().step_by(2).all(|n| *n > 0), "{acknowledged:?}");
+    let wanted = acknowledged.iter().sum::<i64>().to_string();
+    support::until("all are equal", || {
+        nodes.iter().all(|n| n.sql("SELECT SUM(n) FROM shop.c").trim() == wanted)
+    });
+    assert_eq!(recover(&mut conn).await, []);
+}
+
+fn signal(node: &Node, signal: i32) {
+    // SAFETY: the pid is our own living child's.
+    unsafe { libc::kill(node.pid() as i32, signal) };
+}
+
+fn states(node: &Node) -> String {
+    node.sql("SELECT state, coordinator FROM starling.transactions ORDER BY state")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_over_is_shown_until_it_is() {
+    let under = tempfile::tempdir().expect("a directory");
+    let nodes = cluster(&["first", "second", "third"], under.path());
+    let mut conn = connect(&nodes[0], "").await;
+    run(&mut conn, &SCHEMA).await;
+    let settled = "UPDATE shop.t SET v = v + 1";
+    support::until("three vote", || nodes[2].try_sql(settled).0 && nodes[0].try_sql(settled).0);
+    run(&mut conn, &["BEGIN", "UPDATE shop.t SET v = 0 WHERE id = 2"]).await;
+    assert_eq!(states(&nodes[0]), "open\t1\n");
+    run(&mut conn, &["ROLLBACK"]).await;
+    assert_eq!(states(&nodes[0]), "");
+    // Two of three hear of it, or do not, and say nothing.
+    signal(&nodes[1], libc::SIGSTOP);
+    signal(&nodes[2], libc::SIGSTOP);
+    let lost = conn.query_drop("INSERT INTO shop.t VALUES (7, 70)").await;
+    match &lost {
+        Err(Error::Server(error)) => assert_eq!(error.code, 1047, "it was not even proposed"),
+        Err(_) => support::until("the outcome is unknown", || states(&nodes[0]) == "unknown\t1\n"),
+        Ok(()) => panic!("nobody can have decided that"),
+    }
+    signal(&nodes[1], libc::SIGCONT);
+    signal(&nodes[2], libc::SIGCONT);
+    support::until("it is decided", || nodes.iter().all(|n| states(n).is_empty()));
+    let count = |n: &Node| n.sql("SELECT COUNT(*) FROM shop.t WHERE id = 7");
+    support::until("all say the same", || nodes.iter().all(|n| count(n) == count(&nodes[0])));
+    assert!(
+        matches!(lost, Err(ref e) if !matches!(e, Error::Server(_))),
+        "this was to show an unknown outcome: {lost:?}"
+    );
 }

@@ -12,6 +12,8 @@ pub enum Command<'a> {
         table: &'a [u8],
         wildcard: &'a [u8],
     },
+    /// FLUSH, by bits.
+    Refresh(u8),
     Statistics,
     ProcessKill(u32),
     Debug,
@@ -55,6 +57,7 @@ impl<'a> Command<'a> {
                 table: reader.nul_bytes(),
                 wildcard: reader.rest(),
             },
+            0x07 => Command::Refresh(reader.u8()?),
             0x09 => Command::Statistics,
             0x0c => Command::ProcessKill(reader.u32()?),
             0x0d => Command::Debug,
@@ -102,6 +105,7 @@ mod tests {
                 data: b"xyz"
             }
         );
+        assert_eq!(Command::parse(b"\x07\x02"), Command::Refresh(2));
         assert_eq!(Command::parse(b"\xee"), Command::Unknown(0xee));
         assert_eq!(Command::parse(b"\x19\x01"), Command::Malformed);
         assert_eq!(Command::parse(b""), Command::Malformed);

@@ -230,6 +230,9 @@ impl<S: Stream> Connection<S> {
                 self.wire.out.packet(text.as_bytes());
                 Ok(())
             }
+            // RESET REPLICA and RESET MASTER are among its bits.
+            Command::Refresh(what) if what & 0xc0 != 0 => Err(SqlError::unsupported("RESET")),
+            Command::Refresh(_) => self.query(b"FLUSH STATUS").await,
             Command::ProcessKill(id) => self.query(format!("KILL {id}").as_bytes()).await,
             Command::ChangeUser(body) => return self.change_user(body).await,
             Command::Prepare(text) => self.prepare(text),

@@ -280,6 +280,7 @@ fn names_of_branches_take_all_their_forms() {
         ("'a', ''", xid(b"a", b"", 1)),
         ("0x6162, x'ff', 7", xid(b"ab", b"\xff", 7)),
         ("b'1', 'q', 2147483647", xid(&[1], b"q", 2_147_483_647)),
+        ("0x61,x'',0xffffffff", xid(b"a", b"", 0xffff_ffff)),
     ] {
         assert_eq!(parse(&format!("XA PREPARE {text}")), Statement::Xa(Xa::Prepare(wanted.clone())));
         let start = Xa::Start {

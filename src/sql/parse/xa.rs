@@ -60,11 +60,23 @@ impl Parser<'_> {
         if self.eat_tok(Tok::Comma) {
             bqual = self.xid_part()?;
             if self.eat_tok(Tok::Comma) {
-                let start = self.tok.start;
-                format = i64::try_from(self.integer()?).map_err(|_| self.syntax_at(start))?;
+                format = self.xid_format()?;
             }
         }
         Ok(Xid { gtrid, bqual, format })
+    }
+    /// Digits; drivers for Java write hexadecimal ones.
+    fn xid_format(&mut self) -> Result<i64> {
+        let start = self.tok.start;
+        let number = if self.at(Tok::Hex) {
+            let bytes = decode_hex(self.source(self.tok));
+            self.bump();
+            let fits = bytes.len() <= 8;
+            fits.then(|| bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+        } else {
+            Some(self.integer()?)
+        };
+        number.and_then(|n| i64::try_from(n).ok()).ok_or_else(|| self.syntax_at(start))
     }
     /// A string, or its bytes in hexadecimal digits or bits; at most 64 bytes.
     fn xid_part(&mut self) -> Result<Vec<u8>> {

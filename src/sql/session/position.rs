@@ -88,6 +88,15 @@ fn no_quorum(why: String) -> SqlError {
 }
 
 impl Session {
+    /// Waits until all that was acknowledged at QUORUM anywhere before is applied here: for statements that must not miss anything.
+    pub async fn catch_up(&mut self) -> Result<()> {
+        let at_most = Duration::from_secs(self.settings().read_wait_secs);
+        let (server, interrupt) = (Arc::clone(&self.server), Arc::clone(&self.entry.interrupt));
+        tokio::select! {
+            done = tokio::time::timeout(at_most, server.caught_up()) => done.unwrap_or_else(|_| Err(late(ReadWait::Cluster, at_most))),
+            () = interrupt.raised() => Err(SqlError::new(1317, "Query execution was interrupted")),
+        }
+    }
     /// Before a read of tables: waits as `starling_read_wait` says. Inside a transaction only as long as no snapshot is pinned.
     pub async fn before_read(&mut self) -> Result<()> {
         let settings = self.settings();

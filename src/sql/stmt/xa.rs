@@ -109,7 +109,7 @@ pub async fn run(session: &mut Session, xa: &Xa, sink: &mut dyn Sink) -> Result<
         Xa::Prepare(xid) => prepare(session, xid).await,
         Xa::Commit { xid, one_phase } => commit(session, xid, *one_phase).await,
         Xa::Rollback(xid) => rollback(session, xid).await,
-        Xa::Recover { convert } => recover(session, *convert, sink),
+        Xa::Recover { convert } => recover(session, *convert, sink).await,
     }
 }
 
@@ -222,10 +222,25 @@ async fn rollback(session: &mut Session, xid: &Xid) -> Result<Done> {
     Ok(Done::default())
 }
 
+/// What was prepared or ended on any member before now is known here from then on.
+async fn learn(session: &mut Session) -> Result<()> {
+    if !session.server.cluster.has_others() {
+        return Ok(());
+    }
+    session.catch_up().await?;
+    let transactions = session.server.transactions.clone();
+    tokio::task::block_in_place(|| transactions.recall()).map_err(|e| from_apply(&e))
+}
+
 /// A branch that is no session's any more.
 async fn end_prepared(session: &mut Session, xid: &Xid, commit: bool, one_phase: bool) -> Result<Done> {
-    if !session.server.transactions.xa.knows(xid) {
-        return Err(unknown());
+    let held = session.server.transactions.xa.clone();
+    if !held.knows(xid) {
+        // It may have been prepared elsewhere just now: a coordinator would take "unknown" for "ended".
+        learn(session).await?;
+        if !held.knows(xid) {
+            return Err(unknown());
+        }
     }
     check_none(session)?;
     if session.transaction.is_open() {
@@ -296,7 +311,8 @@ fn columns(convert: bool) -> Vec<ResultColumn> {
     ]
 }
 
-fn recover(session: &Session, convert: bool, sink: &mut dyn Sink) -> Result<Done> {
+async fn recover(session: &mut Session, convert: bool, sink: &mut dyn Sink) -> Result<Done> {
+    learn(session).await?;
     sink.columns(&columns(convert))?;
     for record in session.server.transactions.xa.list() {
         let xid = &record.xid;

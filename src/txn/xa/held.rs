@@ -21,6 +21,8 @@ use crate::txn::locks::{Kind, LockKey, Locks, Party, Seat, Wanted};
 #[derive(Default)]
 pub struct Held {
     state: Mutex<State>,
+    /// One reads the tables at a time: what an earlier look showed never replaces what a later one did.
+    reading: Mutex<()>,
     /// Branches that bar anything: zero is all that most votes ever look at.
     barring: AtomicUsize,
     /// Branches whose locks somebody who commits still has.
@@ -140,6 +142,7 @@ impl Held {
     pub fn refresh(&self, engine: &Engine) -> Result<(), ApplyError> {
         let catalog = engine.catalog();
         let Some(table) = record::table(&catalog) else { return Ok(()) };
+        let _reading = self.reading.lock();
         let newest = engine.last_change(table.id);
         if self.state.lock().seen == Some(newest) {
             return Ok(());
@@ -252,4 +255,73 @@ fn row_of(engine: &Engine, xid: &Xid) -> Option<u128> {
 fn barred(locks: &[Lock]) -> impl Iterator<Item = (u128, Mode)> {
     let data = locks.iter().filter(|(key, _)| !matches!(key, ClaimKey::Schema { .. }));
     data.map(|(key, mode)| (key.hash128(), *mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_apply::layout::Key;
+
+    use super::*;
+
+    fn row(table: u64, key: i64) -> ClaimKey {
+        ClaimKey::Row { table, key: Key::Int(key) }
+    }
+
+    fn put(held: &Held, name: &str, locks: &[Lock], row: u128) {
+        let record = Record {
+            xid: Xid {
+                gtrid: name.into(),
+                bqual: Vec::new(),
+                format: 1,
+            },
+            member: 1,
+            at_ms: 0,
+            locks: locks.to_vec(),
+        };
+        let mut state = held.state.lock();
+        state.branch(record, Some(row));
+        held.barring.store(state.branches.len(), Ordering::Release);
+    }
+
+    #[test]
+    fn votes_keep_a_branch_s_keys_for_its_end() {
+        let held = Held::default();
+        let asks = |claims: &[(u128, Mode)]| held.barred(&mut claims.iter().copied());
+        let key = |n| row(7, n).hash128();
+        let table = ClaimKey::Table { table: 7 }.hash128();
+        assert_eq!(asks(&[(key(1), Mode::Exclusive)]), None);
+        let locks = [
+            (ClaimKey::Schema { db: 1 }, Mode::Shared),
+            (ClaimKey::Table { table: 7 }, Mode::IntentExclusive),
+            (row(7, 1), Mode::Exclusive),
+            (row(7, 2), Mode::Shared),
+        ];
+        let (one, two) = (row(9, 1).hash128(), row(9, 2).hash128());
+        put(&held, "one", &locks, one);
+        put(&held, "two", &[(row(7, 2), Mode::Shared), (row(7, 3), Mode::Exclusive)], two);
+        for (key, mode, kept) in [
+            (key(1), Mode::Exclusive, true),
+            (key(1), Mode::Shared, true),
+            (key(2), Mode::Shared, false),
+            (key(2), Mode::Exclusive, true),
+            (table, Mode::IntentExclusive, false),
+            (table, Mode::Shared, true),
+            (key(4), Mode::Exclusive, false),
+            (ClaimKey::Schema { db: 1 }.hash128(), Mode::Exclusive, false),
+        ] {
+            assert_eq!(asks(&[(key, mode)]), kept.then_some(key), "{mode:?}");
+        }
+        let end = [(key(1), Mode::Exclusive), (table, Mode::IntentExclusive), (one, Mode::Exclusive)];
+        assert_eq!(asks(&end), None, "its own end");
+        assert_eq!(
+            asks(&[(key(1), Mode::Exclusive), (two, Mode::Exclusive)]),
+            Some(key(1)),
+            "the end of another"
+        );
+        assert_eq!(asks(&[(key(1), Mode::Exclusive), (one, Mode::Shared)]), Some(key(1)));
+        let xid = held.list()[0].xid.clone();
+        held.remove(&xid);
+        assert_eq!(asks(&[(key(1), Mode::Exclusive)]), None);
+        assert_eq!(asks(&[(key(2), Mode::Exclusive)]), Some(key(2)), "the other one is there still");
+    }
 }
