@@ -68,6 +68,9 @@ impl Bars for Kept {
         }
     }
     fn settle(&self) {
+        if self.held.is_blind() {
+            self.refresh();
+        }
         self.held.settle(&self.engine, &self.locks);
     }
     fn barred(&self, claims: &mut dyn Iterator<Item = (u128, Mode)>) -> Option<u128> {

@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use starling_apply::Engine;
@@ -27,6 +27,8 @@ pub struct Held {
     barring: AtomicUsize,
     /// Branches whose locks somebody who commits still has.
     unlocked: AtomicUsize,
+    /// The tables could not be read: until they are, any key may be a branch's.
+    blind: AtomicBool,
 }
 
 #[derive(Default)]
@@ -138,8 +140,17 @@ impl Held {
         self.barring.store(state.branches.len(), Ordering::Release);
     }
 
-    /// Takes in what the tables show by now; [`Held::settle`] is to follow. Cheap if the records' table was not written to. Blocking.
+    /// Takes in what the tables show by now; [`Held::settle`] is to follow. Cheap if the records' table was not written to. Where it fails,
+    /// every vote is no until it succeeds. Blocking.
     pub fn refresh(&self, engine: &Engine) -> Result<(), ApplyError> {
+        let outcome = self.take_in(engine);
+        self.blind.store(outcome.is_err(), Ordering::Release);
+        outcome
+    }
+    pub fn is_blind(&self) -> bool {
+        self.blind.load(Ordering::Acquire)
+    }
+    fn take_in(&self, engine: &Engine) -> Result<(), ApplyError> {
         let catalog = engine.catalog();
         let Some(table) = record::table(&catalog) else { return Ok(()) };
         let _reading = self.reading.lock();
@@ -205,6 +216,9 @@ impl Held {
 
     /// A key of these that a prepared branch holds against whoever is not its end.
     pub fn barred(&self, claims: &mut dyn Iterator<Item = (u128, Mode)>) -> Option<u128> {
+        if self.is_blind() {
+            return claims.next().map(|(key, _)| key);
+        }
         if self.barring.load(Ordering::Acquire) == 0 {
             return None;
         }
@@ -323,5 +337,7 @@ mod tests {
         held.remove(&xid);
         assert_eq!(asks(&[(key(1), Mode::Exclusive)]), None);
         assert_eq!(asks(&[(key(2), Mode::Exclusive)]), Some(key(2)), "the other one is there still");
+        held.blind.store(true, Ordering::Release);
+        assert_eq!(asks(&[(key(8), Mode::IntentShared)]), Some(key(8)), "nobody knows");
     }
 }
