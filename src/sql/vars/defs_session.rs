@@ -21,6 +21,7 @@ const fn v(name: &'static str, reach: Reach, kind: Kind, rule: Rule, default: &'
 #[rustfmt::skip]
 pub const DEFS: &[Def] = &[
     v("autocommit", Both, Bool, Honoured, "ON"),
+    v("xa_detach_on_prepare", Both, Bool, Fixed, "ON"),
     v("sql_mode", Both, SqlMode, Honoured, "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"),
     v("character_set_client", Both, Charset, Honoured, "utf8mb4"),
     v("character_set_connection", Both, Charset, Honoured, "utf8mb4"),
