@@ -5,6 +5,7 @@ mod support;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use mysql_async::prelude::Queryable;
 use support::{Node, cluster, get, json, until, verify};
 
 fn votes(node: &Node) -> bool {
@@ -101,6 +102,7 @@ fn schema_changes_from_three_nodes_queue_while_rows_are_written() {
             .enumerate()
             .map(|(who, node)| {
                 scope.spawn(move || {
+                    let began = std::time::Instant::now();
                     for n in 0..4 {
                         node.sql(&format!(
                             "CREATE TABLE shop.t{who}_{n} (id INT PRIMARY KEY, v INT); ALTER TABLE shop.t{who}_{n} ADD COLUMN w INT; \
@@ -111,6 +113,7 @@ fn schema_changes_from_three_nodes_queue_while_rows_are_written() {
                     for n in 0..4 {
                         node.sql(&format!("DROP TABLE shop.t{who}_{n}; ALTER TABLE shop.log DROP COLUMN c{who}_{n}"));
                     }
+                    eprintln!("node {who} has changed it all after {:?}", began.elapsed());
                 })
             })
             .collect();
@@ -125,5 +128,92 @@ fn schema_changes_from_three_nodes_queue_while_rows_are_written() {
             .iter()
             .all(|n| n.sql("SELECT COUNT(*) FROM shop.log").trim() == (written * 25).to_string())
     });
+    equal(&nodes);
+}
+
+#[test]
+fn a_schema_change_of_another_table_leaves_open_transactions_alone() {
+    let under = tempfile::tempdir().unwrap();
+    let nodes = three(under.path());
+    nodes[0].sql("CREATE DATABASE shop; CREATE TABLE shop.t (id INT PRIMARY KEY, v INT); CREATE TABLE shop.other (id INT PRIMARY KEY)");
+    until("the tables are everywhere", || {
+        nodes.iter().all(|n| n.try_sql("SELECT * FROM shop.other").0)
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let ask = |conn: &mut mysql_async::Conn, text: &str| runtime.block_on(conn.query_drop(text));
+    let mut conn = runtime.block_on(mysql_async::Conn::from_url(nodes[0].url("shop"))).unwrap();
+    for text in ["BEGIN", "INSERT INTO t VALUES (1, 1)"] {
+        ask(&mut conn, text).unwrap();
+    }
+    nodes[1].sql("ALTER TABLE shop.other ADD COLUMN v INT; CREATE TABLE shop.more (id INT, FOREIGN KEY (id) REFERENCES t (id))");
+    until("it is known here", || nodes[0].try_sql("SELECT v FROM shop.other").0);
+    ask(&mut conn, "INSERT INTO t VALUES (2, 2)").unwrap();
+    ask(&mut conn, "COMMIT").expect("the change was of other tables");
+    // One of its own table.
+    for text in ["BEGIN", "INSERT INTO t VALUES (3, 3)"] {
+        ask(&mut conn, text).unwrap();
+    }
+    nodes[1].sql("ALTER TABLE shop.t ADD COLUMN w INT");
+    until("it is known here", || nodes[0].try_sql("SELECT w FROM shop.t").0);
+    let error = ask(&mut conn, "COMMIT").unwrap_err();
+    assert!(
+        matches!(&error, mysql_async::Error::Server(e) if [1213, 1412].contains(&e.code)),
+        "{error:?}"
+    );
+    ask(&mut conn, "INSERT INTO t VALUES (4, 4, 4)").unwrap();
+    assert_eq!(nodes[0].sql("SELECT GROUP_CONCAT(id) FROM shop.t").trim(), "1,2,4");
+    // On its own node a change waits for whoever has used the table.
+    for text in ["BEGIN", "INSERT INTO t VALUES (5, 5, 5)"] {
+        ask(&mut conn, text).unwrap();
+    }
+    let (done, said) = nodes[0].try_sql("SET lock_wait_timeout = 1; ALTER TABLE shop.t DROP COLUMN w");
+    assert!(!done && said.contains("ERROR 1205"), "{said}");
+    ask(&mut conn, "COMMIT").unwrap();
+    nodes[0].sql("ALTER TABLE shop.t DROP COLUMN w");
+    runtime.block_on(conn.disconnect()).unwrap();
+    equal(&nodes);
+}
+
+#[test]
+fn who_dies_while_it_changes_schemas_holds_nobody_up_and_a_minority_refuses() {
+    let under = tempfile::tempdir().unwrap();
+    let mut nodes = three(under.path());
+    nodes[0].sql("CREATE DATABASE shop; CREATE TABLE shop.log (id INT PRIMARY KEY, n INT)");
+    until("the table is everywhere", || {
+        nodes.iter().all(|n| n.try_sql("SELECT * FROM shop.log").0)
+    });
+    // The founder, in the midst of it.
+    let made = std::thread::scope(|scope| {
+        let node = &nodes[0];
+        let making = scope.spawn(move || {
+            (0..)
+                .take_while(|n| node.try_sql(&format!("CREATE TABLE shop.t{n} (id INT)")).0)
+                .count()
+        });
+        until("it is at it", || nodes[1].try_sql("SELECT * FROM shop.t3").0);
+        // SAFETY: the pid is that of a child of this test.
+        unsafe { libc::kill(node.pid() as i32, libc::SIGKILL) };
+        making.join().expect("made")
+    });
+    nodes[0].kill();
+    let began = std::time::Instant::now();
+    nodes[1].sql("CREATE TABLE shop.afterwards (id INT); ALTER TABLE shop.log ADD COLUMN m INT");
+    nodes[2].sql("INSERT INTO shop.log VALUES (1, 1, 1); DROP TABLE shop.t0");
+    assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
+    nodes[2].kill();
+    until("a minority says that it is one", || {
+        let (done, said) = nodes[1].try_sql("CREATE TABLE shop.alone (id INT)");
+        assert!(!done, "one of three has decided");
+        said.contains("ERROR 1047")
+    });
+    nodes[0].start();
+    nodes[2].start();
+    until("they decide again", || {
+        nodes[0].try_sql("CREATE TABLE IF NOT EXISTS shop.together (id INT)").0
+    });
+    until("the founder has caught up", || nodes[0].try_sql("SELECT m FROM shop.log").0);
+    for n in 1..made {
+        nodes[2].sql(&format!("INSERT INTO shop.t{n} VALUES (1)"));
+    }
     equal(&nodes);
 }

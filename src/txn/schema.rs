@@ -18,7 +18,7 @@ use super::shared::Shared;
 
 /// The first and the longest pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(1);
-const PAUSE_MAX: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// So long others are kept out between two attempts of a schema change, and as long again as it takes to check it, twice.
 const PATIENCE: Duration = Duration::from_millis(250);
 const PATIENCE_MAX: Duration = Duration::from_secs(30);

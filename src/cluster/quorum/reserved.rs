@@ -1,7 +1,8 @@
 //! Keys kept for a transaction that everybody else is in the way of: a schema change among row changes that never end.
 //!
 //! Promises: what is reserved is refused to others (but for an older one that asks for patience too) until its owner commits or its
-//! patience ends; in memory only, and no decision ever rests on it. Must not know: votes, ballots.
+//! patience ends; then it is the others' turn for a while, so neither side starves. In memory only, and no decision ever rests on it.
+//! Must not know: votes, ballots.
 
 use starling_log::{Origin, Place, Stamp};
 
@@ -9,6 +10,8 @@ use super::message::{Mode, Prepare};
 
 /// Reservations at once; beyond them nobody gets another one.
 const MOST: usize = 256;
+/// After a commit nothing is kept for the next one for so long: everybody else had to wait.
+const TURN_MS: u64 = 100;
 
 #[derive(Debug)]
 struct Reservation {
@@ -23,6 +26,8 @@ struct Reservation {
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
     list: Vec<Reservation>,
+    /// Keys that are the others' turn, until when.
+    turns: Vec<(u128, u64)>,
 }
 
 fn owner(prepare: &Prepare) -> (Origin, Stamp) {
@@ -57,6 +62,10 @@ impl Reserved {
         if prepare.patience_ms == 0 || self.in_the_way(prepare, now_ms).is_some() {
             return;
         }
+        self.turns.retain(|(_, until)| *until > now_ms);
+        if prepare.claims.iter().any(|c| self.turns.iter().any(|(key, _)| *key == c.key)) {
+            return;
+        }
         // Younger ones in its way ask again.
         self.list.retain(|r| r.owner != owner(prepare) && r.conflict(prepare).is_none());
         if self.list.len() < MOST {
@@ -70,9 +79,13 @@ impl Reserved {
     }
 
     /// It is committed.
-    pub fn end(&mut self, prepare: &Prepare) {
-        if prepare.patience_ms > 0 {
-            self.list.retain(|r| r.owner != owner(prepare));
+    pub fn end(&mut self, prepare: &Prepare, now_ms: u64) {
+        if prepare.patience_ms == 0 {
+            return;
+        }
+        let until = now_ms + TURN_MS;
+        for ended in self.list.extract_if(.., |r| r.owner == owner(prepare)) {
+            self.turns.extend(ended.keys.iter().map(|(key, _)| (*key, until)));
         }
     }
 }
@@ -121,8 +134,14 @@ mod tests {
         assert_eq!(reserved.in_the_way(&row, 50), Some((7, change.place)), "however old");
         assert!(reserved.in_the_way(&row, 100).is_none());
         reserved.keep(&change, 200);
-        reserved.end(&change);
+        reserved.end(&change, 200);
         assert!(reserved.in_the_way(&row, 200).is_none());
+        // The next one waits its turn.
+        let next = prepare(6, 7, Mode::Exclusive, 100);
+        reserved.keep(&next, 200 + TURN_MS - 1);
+        assert!(reserved.in_the_way(&row, 200 + TURN_MS - 1).is_none());
+        reserved.keep(&next, 200 + TURN_MS);
+        assert!(reserved.in_the_way(&row, 200 + TURN_MS).is_some());
     }
 
     #[test]

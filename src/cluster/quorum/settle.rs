@@ -110,7 +110,7 @@ impl Node {
             // PROTOCOL 10: the decided stamps of its keys count until the entry is applied.
             (Outcome::Commit, Some(prepare)) => {
                 self.keys.add(&prepare, true);
-                self.reserved.end(&prepare);
+                self.reserved.end(&prepare, self.now_ms);
             }
             (Outcome::Void, Some(prepare)) => {
                 self.keys.remove(&prepare);

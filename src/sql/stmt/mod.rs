@@ -104,7 +104,14 @@ async fn run_settled(
     inputs: &Inputs<'_>,
     sink: &mut dyn Sink,
 ) -> Result<Done> {
-    let (plan, _using) = origin.settle(session, plan).await?;
+    let (plan, using) = origin.settle(session, plan).await?;
+    // What locks takes the definitions itself, and notices if they are others by then. Held twice they could not be had: whoever wants
+    // them for himself stands in between.
+    let locks = match &*plan {
+        Plan::Select(select) => select.locking.is_some(),
+        Plan::Write(_) => true,
+    };
+    let _using = (!locks).then_some(using);
     match &*plan {
         Plan::Select(select) => {
             Counters::add(&session.server.counters.selects);
