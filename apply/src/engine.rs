@@ -39,6 +39,7 @@ use tokio::sync::oneshot;
 pub use ddl::{Check, Wish};
 pub use numbers::Draw;
 pub use plan::{Planned, Since};
+pub use transact::Size;
 
 use self::core::{Core, Parts};
 use self::files::{Files, WalWatch};

@@ -10,6 +10,7 @@
 pub(crate) mod autos;
 pub(crate) mod claims;
 pub(crate) mod desk;
+pub(crate) mod floor;
 mod group;
 pub(crate) mod replay;
 pub(crate) mod runner;
@@ -99,6 +100,12 @@ impl Try<'_> {
     /// are not in it). Each key once.
     pub fn claims(&mut self) -> Result<Vec<Claim>, FoldError> {
         self.bench.claims(self.connection, self.catalog)
+    }
+    /// The same for whoever needs no versions, which cost lookups: based on nothing.
+    pub fn unversioned_claims(&mut self) -> Result<Vec<Claim>, FoldError> {
+        let keys = self.bench.claim_keys(self.connection)?;
+        let base = crate::claim::Version::default();
+        Ok(keys.into_iter().map(|(key, mode)| Claim { key, mode, base }).collect())
     }
     /// What [`Try::claims`] locks, for whoever does not ask on which versions it is based.
     pub fn claim_keys(&mut self) -> Result<Vec<(ClaimKey, Mode)>, FoldError> {

@@ -72,7 +72,7 @@ async fn in_turn<T: Send + 'static, E: Send + 'static>(
     let patience = home.patience(call.wait);
     party.take(&queue, &patience).await?;
     loop {
-        let mut job = statement::locking(work, party, &home.shared.locks, call.at_once);
+        let mut job = statement::locking(work, party, &home.shared.locks, call.at_once, false);
         let firm = Arc::clone(party);
         // What the lane keeps is committed: from here on nobody may take the locks.
         let job = Box::new(move |lane: &mut starling_apply::lane::Try<'_>| {
@@ -129,8 +129,8 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
     let patience = home.patience(call.wait);
     party.take(&statement::definitions(call.tables.iter()), &patience).await?;
     loop {
-        let job = statement::locking(work, party, &home.shared.locks, call.at_once);
-        let (done, body) = match home.shared.engine.try_out(call.db, call.wait_ms(), job).await {
+        let job = statement::locking(work, party, &home.shared.locks, call.at_once, true);
+        let (done, body) = match home.shared.engine.try_out(call.size, call.db, call.wait_ms(), job).await {
             Ok(tried) => tried,
             Err(error) => match Inner::into_failed(error) {
                 Ok(failed) => return Err(failed),

@@ -17,15 +17,26 @@ pub struct Claims {
     counts: HashMap<u64, usize>,
     /// Tables that are claimed as a whole.
     whole: Vec<u64>,
+    /// Some of the versions are not known.
+    unversioned: bool,
 }
 
 impl Claims {
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
+    /// What is added next is claimed without versions: nobody asked for them.
+    pub fn forget_versions(&mut self) {
+        self.unversioned = true;
+    }
+    /// `false`: it is not known what all of it is based on, so nobody can decide on it between nodes.
+    pub fn are_versioned(&self) -> bool {
+        !self.unversioned
+    }
     /// `false`: somebody changed a row between two statements that claim it; the transaction is based on both versions.
     pub fn add(&mut self, claims: Vec<Claim>) -> bool {
         let mut agree = true;
+        let compare = !self.unversioned;
         for claim in claims {
             let table = single(&claim.key);
             if table.is_some_and(|t| self.whole.contains(&t)) {
@@ -39,7 +50,7 @@ impl Claims {
                         *self.counts.entry(table).or_insert(0) += 1;
                     }
                 }
-                Entry::Occupied(slot) => agree &= !is_row || claim.mode != Mode::Exclusive || *slot.get() == claim.base,
+                Entry::Occupied(slot) => agree &= !compare || !is_row || claim.mode != Mode::Exclusive || *slot.get() == claim.base,
             }
         }
         agree

@@ -40,6 +40,8 @@ pub async fn commit(home: &Home, finished: Finished) -> Result<Committed, Failed
         return Ok(Committed::default());
     }
     let outcome = match shared.decider.get() {
+        // Begun when nothing was decided between nodes here: as any transaction that lost a race, it may be tried again.
+        Some(decider) if decider.is_needed(finished.level) && !finished.claims.are_versioned() => Err(Failed::Refused(Refused::Conflict)),
         Some(decider) if decider.is_needed(finished.level) => {
             let (age, level) = (finished.age, finished.level);
             let proposal = |claims| {

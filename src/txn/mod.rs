@@ -303,9 +303,18 @@ impl Transaction {
         };
         let party = open.party(home);
         let work = Arc::new(Mutex::new(work));
+        let versions = open.needs_versions(home, call.level);
+        if !versions {
+            open.claims.forget_versions();
+        }
         loop {
-            let job = statement::locking(&work, &party, &home.shared.locks, call.at_once);
-            match home.shared.engine.trial(call.db, call.wait_ms(), &mut open.overlay, job).await {
+            let job = statement::locking(&work, &party, &home.shared.locks, call.at_once, versions);
+            match home
+                .shared
+                .engine
+                .trial_as(call.size, call.db, call.wait_ms(), &mut open.overlay, job)
+                .await
+            {
                 Ok(done) => {
                     // What it changed goes with the whole transaction, if it is stale.
                     if open.is_stale(call.db, &done.asked, &done.changed)? {
@@ -455,11 +464,17 @@ impl Open {
         let keys: Vec<(ClaimKey, Mode)> = rows.iter().map(|c| (c.key.clone(), c.mode)).collect();
         let engine = &home.shared.engine;
         let newest = tokio::task::block_in_place(|| engine.versions(&keys))?;
-        if rows.iter().zip(&newest).any(|(row, now)| row.base != *now) {
+        if self.claims.are_versioned() && rows.iter().zip(&newest).any(|(row, now)| row.base != *now) {
             return Err(Failed::Stale);
         }
         self.claims.make_whole(table, claim);
         Ok(())
+    }
+    /// Does anybody ask what its changes are based on: whoever decides between nodes, or its own snapshot?
+    fn needs_versions(&self, home: &Home, level: Level) -> bool {
+        let snapshot = self.reader.is_some() || self.resting.is_some();
+        let compares = self.options.strict && !self.options.newest && !self.options.serializable && snapshot;
+        compares || home.shared.is_decided(level)
     }
     /// REPEATABLE READ: what it changes must be what its snapshot shows. (Parents of foreign keys need only be there.)
     fn is_stale(&mut self, db: &str, asked: &[Claim], changed: &[Claim]) -> Result<bool, ApplyError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use starling_apply::Engine;
 use starling_apply::engine::ApplyError;
 
-use super::decide::Decider;
+use super::decide::{Decider, Level};
 use super::freeze::Gate;
 use super::locks::core::Age;
 use super::locks::{Interrupt, Kind, Locks, Party, Patience};
@@ -40,6 +40,10 @@ impl Shared {
         self.xa.refresh(&self.engine)?;
         self.xa.settle(&self.engine, &self.locks);
         Ok(())
+    }
+    /// Is what commits at this level decided between nodes, as things are now?
+    pub fn is_decided(&self, level: Level) -> bool {
+        self.decider.get().is_some_and(|d| d.is_needed(level))
     }
     /// An age for a first attempt made now.
     pub fn age(&self) -> Age {

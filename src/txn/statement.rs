@@ -9,7 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use starling_apply::Table;
 use starling_apply::claim::{Claim, ClaimKey, Mode};
-use starling_apply::engine::WriteError;
+use starling_apply::engine::{Size, WriteError};
 use starling_apply::lane::{Job, Short, Try};
 use starling_apply::materialize::FoldError;
 
@@ -34,6 +34,7 @@ pub struct Call<'a> {
     /// Refused instead of waiting (NOWAIT).
     pub at_once: bool,
     pub level: Level,
+    pub size: Size,
 }
 
 impl Call<'_> {
@@ -125,12 +126,13 @@ pub(super) struct Done<T> {
     pub changed: Vec<Claim>,
 }
 
-/// One attempt of somebody who has a party.
+/// One attempt of somebody who has a party. `versions`: it is to be known what its changes are based on.
 pub(super) fn locking<T: Send + 'static, E: Send + 'static>(
     work: &Shared<T, E>,
     party: &Arc<Party>,
     locks: &Arc<Locks>,
     at_once: bool,
+    versions: bool,
 ) -> Job<Done<T>, Inner<E>> {
     let (work, party, locks) = (Arc::clone(work), Arc::clone(party), Arc::clone(locks));
     Box::new(move |lane| {
@@ -141,7 +143,8 @@ pub(super) fn locking<T: Send + 'static, E: Send + 'static>(
         };
         let value = (work.lock())(lane, &mut asked).map_err(|e| Inner::of(lane, e))?;
         let asked = asked.claims;
-        let changed = lane.claims().map_err(Inner::Claims)?;
+        let changed = if versions { lane.claims() } else { lane.unversioned_claims() };
+        let changed = changed.map_err(Inner::Claims)?;
         let wanted = data(asked.iter().chain(&changed));
         match party.request(&wanted, !at_once) {
             Answer::Granted => Ok(Done { value, asked, changed }),
@@ -165,7 +168,7 @@ pub(super) fn claiming<E: Send + 'static>(
         asked.claims.push(claim);
         (work.lock())(lane, asked).map_err(Inner::Job)
     });
-    let mut job = locking(&Arc::new(Mutex::new(with_table)), party, locks, false);
+    let mut job = locking(&Arc::new(Mutex::new(with_table)), party, locks, false, true);
     Box::new(move |lane| {
         job(lane).map_err(|error| match error {
             Inner::Job(inner) => inner,

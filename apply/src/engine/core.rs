@@ -23,6 +23,7 @@ use super::system::System;
 use super::tables::TableVersions;
 use crate::catalog::{Catalog, Database};
 use crate::lane::autos::Autos;
+use crate::lane::floor::FloorLock;
 use crate::lane::runner::{Command, Runner};
 use crate::lane::work::{Failure, Ticket};
 use crate::materialize::{EntrySource, FoldError};
@@ -43,6 +44,7 @@ pub(crate) struct Lane {
     /// The applied vector as the file holds it.
     stored: Mutex<VersionVector>,
     file: Mutex<FileSide>,
+    pub(crate) floor: FloorLock,
     thread: Mutex<Option<JoinHandle<()>>>,
     last_cut: Mutex<Option<Instant>>,
 }
@@ -205,6 +207,7 @@ impl Core {
             shapes: AtomicU64::new(0),
             stored: Mutex::new(stored),
             file: Mutex::new(file),
+            floor: FloorLock::default(),
             thread: Mutex::new(None),
             last_cut: Mutex::new(None),
         });
@@ -371,6 +374,17 @@ impl Core {
         drop(file);
         self.caught_up(lane, places);
         Ok(())
+    }
+
+    /// Before anything is written: entries that are durable but could not be applied come first, and a WAL beyond its bound waits. The
+    /// caller holds the lane.
+    pub fn ready(&self, lane: &Arc<Lane>) -> Result<(), Failure> {
+        self.wait_for_wal(lane);
+        self.catch_up(lane)
+    }
+    /// Would `ready` have anything to do?
+    pub fn is_ready(&self, lane: &Lane) -> bool {
+        self.files.wal().pages(&lane.name) < WAL_WAIT_PAGES && lane.file().behind.is_empty()
     }
 
     /// Publishes what was behind, once no database is: an entry may concern several.

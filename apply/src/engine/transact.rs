@@ -16,6 +16,7 @@ use super::votes::Votes;
 use super::{ApplyError, Committed, Engine, WriteError, deadline};
 use crate::claim::{ClaimKey, Mode, Version};
 use crate::lane::Job;
+use crate::lane::floor::run_here;
 use crate::lane::runner::{Claim, Command, park};
 use crate::lane::trial::Visit;
 use crate::lane::work::{Commit, Failure, Trial, Tried, Work};
@@ -23,6 +24,15 @@ use crate::overlay::{Content, Overlay, new_token};
 
 /// What an entry takes beside its changes, at most.
 const HEAD_BYTES: u64 = 1 << 20;
+
+/// How much a job does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Size {
+    #[default]
+    Any,
+    /// A few rows by their keys: it may run in its caller's thread.
+    Point,
+}
 
 impl Engine {
     /// Runs one statement of an open transaction on the lane of `db` (lower-case name): the overlay in place, the job run
@@ -35,8 +45,19 @@ impl Engine {
         overlay: &mut Overlay,
         job: Job<T, E>,
     ) -> Result<T, WriteError<E>> {
+        self.trial_as(Size::Any, db, wait_ms, overlay, job).await
+    }
+    /// The same for a job of a known size.
+    pub async fn trial_as<T: Send + 'static, E: Send + 'static>(
+        &self,
+        size: Size,
+        db: &str,
+        wait_ms: u64,
+        overlay: &mut Overlay,
+        job: Job<T, E>,
+    ) -> Result<T, WriteError<E>> {
         let content = Arc::clone(overlay.content());
-        let (value, changes, catalog, token) = self.try_on(db, wait_ms, Some(content), job).await?;
+        let (value, changes, catalog, token) = self.try_on(size, db, wait_ms, Some(content), job).await?;
         let mut content = overlay.content().lock();
         let size = content.bytes() + changes.bytes.len() as u64;
         if size + HEAD_BYTES > ENTRY_MAX as u64 {
@@ -59,16 +80,18 @@ impl Engine {
     /// An autocommit statement that is not kept: its changes come back to be proposed.
     pub async fn try_out<T: Send + 'static, E: Send + 'static>(
         &self,
+        size: Size,
         db: &str,
         wait_ms: u64,
         job: Job<T, E>,
     ) -> Result<(T, Changes), WriteError<E>> {
-        let (value, changes, _, _) = self.try_on(db, wait_ms, None, job).await?;
+        let (value, changes, _, _) = self.try_on(size, db, wait_ms, None, job).await?;
         Ok((value, changes))
     }
 
     async fn try_on<T: Send + 'static, E: Send + 'static>(
         &self,
+        size: Size,
         db: &str,
         wait_ms: u64,
         overlay: Option<Arc<Mutex<Content>>>,
@@ -94,7 +117,14 @@ impl Engine {
             deadline,
             _ticket: Some(ticket),
         };
-        hand_over(lanes, Box::new(work), deadline).await?;
+        let mut work: Box<dyn Work> = Box::new(work);
+        if let (Size::Point, [lane]) = (size, lanes.as_slice()) {
+            match run_here(&self.core, lane, work).await {
+                Ok(()) => return answer.await.unwrap_or(Err(WriteError::Closed)),
+                Err(again) => work = again,
+            }
+        }
+        hand_over(lanes, work, deadline).await?;
         answer.await.unwrap_or(Err(WriteError::Closed))
     }
 

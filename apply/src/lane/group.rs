@@ -12,6 +12,7 @@ use rusqlite::ErrorCode;
 use starling_log::{Body, Changes, Draft, Entry};
 
 use super::desk::Ran;
+use super::floor::{Floor, Taken};
 use super::replay::check_tables;
 use super::runner::{Command, Runner};
 use super::work::{Ended, Failure, Kind, Work};
@@ -45,47 +46,59 @@ struct Group {
 }
 
 impl Runner {
-    pub(super) fn group(&mut self, first: Box<dyn Work>) {
+    pub(super) fn group<'l>(&mut self, lane: &'l Arc<Lane>, floor: Taken<'l>, first: Box<dyn Work>) {
         let mut alone = Vec::new();
         let mut later = VecDeque::new();
-        self.run_group(first, Some(&mut later), &mut alone);
+        self.run_group(lane, floor, first, Some(&mut later), &mut alone);
         for work in alone {
             // What falls back alone has nobody with it who would have to run again.
-            self.run_group(work, None, &mut Vec::new());
+            let floor = lane.floor.take();
+            self.run_group(lane, floor, work, None, &mut Vec::new());
         }
         self.first_again(later);
     }
 
     /// `later`: where trials go that stand between jobs to be kept; `None`: the group takes no further job.
-    fn run_group(&mut self, first: Box<dyn Work>, mut later: Option<&mut VecDeque<Command>>, again: &mut Vec<Box<dyn Work>>) {
-        if let Err(failure) = self.ready() {
+    fn run_group<'l>(
+        &mut self,
+        lane: &'l Arc<Lane>,
+        mut floor: Taken<'l>,
+        first: Box<dyn Work>,
+        mut later: Option<&mut VecDeque<Command>>,
+        again: &mut Vec<Box<dyn Work>>,
+    ) {
+        if let Err(failure) = self.core.ready(lane) {
+            drop(floor);
             first.finish(Err(failure));
             return;
         }
         let mut group = Group::default();
         let mut next = Some(first);
         while let Some(work) = next {
-            if !self.step(&mut group, work) {
+            if matches!(work.kind(), Kind::Kept) {
+                floor.settle_down();
+            }
+            if !self.step(&mut floor, &mut group, work) {
                 again.extend(group.members.into_iter().map(|m| m.work));
                 return;
             }
-            let full = group.members.len() >= GROUP_JOBS || group.bytes >= GROUP_BYTES || self.desk_has_pins();
+            let full = group.members.len() >= GROUP_JOBS || group.bytes >= GROUP_BYTES || floor.has_pins();
             next = match &mut later {
                 Some(later) if !full => self.next_job(later),
                 _ => None,
             };
         }
-        self.close_group(group);
+        self.close_group(lane, floor, group);
     }
 
     /// False: the transaction is gone, and this job has its answer.
-    fn step(&mut self, group: &mut Group, work: Box<dyn Work>) -> bool {
+    fn step(&mut self, floor: &mut Floor, group: &mut Group, work: Box<dyn Work>) -> bool {
         match work.kind() {
             Kind::Commit(overlay) => {
                 self.join(group, &overlay, work);
                 true
             }
-            Kind::Kept => self.step_kept(group, work),
+            Kind::Kept => self.step_kept(floor, group, work),
             Kind::Trial(_) => {
                 work.finish(Err(Failure::text(ErrorCode::Unknown, "a trial in a group")));
                 true
@@ -109,9 +122,11 @@ impl Runner {
         });
     }
 
-    fn step_kept(&mut self, group: &mut Group, mut work: Box<dyn Work>) -> bool {
-        let ran = self.begin_group(group).and_then(|()| self.desk()?.run(&mut *work, !group.holds));
-        let desk = match self.desk() {
+    fn step_kept(&mut self, floor: &mut Floor, group: &mut Group, mut work: Box<dyn Work>) -> bool {
+        let ran = self
+            .begin_group(floor, group)
+            .and_then(|()| floor.desk()?.run(&mut *work, !group.holds));
+        let desk = match floor.desk() {
             Ok(desk) => desk,
             Err(failure) => {
                 work.finish(Err(failure));
@@ -154,23 +169,23 @@ impl Runner {
         }
     }
 
-    fn begin_group(&mut self, group: &mut Group) -> Result<(), Failure> {
+    fn begin_group(&mut self, floor: &mut Floor, group: &mut Group) -> Result<(), Failure> {
         if !group.begun {
-            let lane = Arc::clone(&self.lane);
-            self.desk()?.begin(&[lane])?;
+            floor.let_go();
+            floor.open(&self.core)?.begin(std::slice::from_ref(&self.lane))?;
             group.begun = true;
         }
         Ok(())
     }
 
-    fn close_group(&mut self, mut group: Group) {
+    fn close_group<'l>(&mut self, lane: &'l Arc<Lane>, floor: Taken<'l>, mut group: Group) {
         // What was kept comes first: what is applied behind it is younger.
         group.members.sort_by_key(|m| m.foreign);
         let foreign = group.members.partition_point(|m| !m.foreign);
         let changed: Vec<bool> = group.members.iter().map(|m| !m.changes.is_empty()).collect();
         let mut kept: Vec<Changes> = group.members.iter_mut().map(|m| std::mem::take(&mut m.changes)).collect();
         let overlays = kept.split_off(foreign);
-        let outcome = self.commit_group(kept, overlays, group.begun);
+        let outcome = self.commit_group(lane, floor, kept, overlays, group.begun);
         let mut entries = match &outcome {
             Ok(entries) => entries.iter(),
             Err(_) => [].iter(),
@@ -189,10 +204,18 @@ impl Runner {
     }
 
     /// One entry for each job or overlay that changed something: one append for all of them, then what was kept is committed where it
-    /// is, and the overlays are applied behind it.
-    fn commit_group(&mut self, kept: Vec<Changes>, overlays: Vec<Changes>, begun: bool) -> Result<Vec<Arc<Entry>>, Failure> {
+    /// is, and the overlays are applied behind it. While only overlays wait for their fsync the floor is free: trials run on what is
+    /// there already, and what they would want of the overlays is still locked.
+    fn commit_group<'l>(
+        &mut self,
+        lane: &'l Arc<Lane>,
+        mut floor: Taken<'l>,
+        kept: Vec<Changes>,
+        overlays: Vec<Changes>,
+        begun: bool,
+    ) -> Result<Vec<Arc<Entry>>, Failure> {
         let core = Arc::clone(&self.core);
-        let lanes = [Arc::clone(&self.lane)];
+        let lanes = std::slice::from_ref(lane);
         let drafts = |bodies: Vec<Changes>| -> Vec<Draft> {
             let (causes, schema) = (core.progress.seen(), core.catalog().version);
             let draft = |changes| Draft {
@@ -206,28 +229,38 @@ impl Runner {
         let ours = all.len();
         all.extend(drafts(overlays));
         if ours == 0 && begun {
-            self.desk()?.finish_unchanged()?;
+            floor.desk()?.finish_unchanged()?;
         }
         if all.is_empty() {
             return Ok(Vec::new());
         }
-        let entries = match core.append(all) {
+        let (appended, mut floor) = if ours > 0 {
+            (core.append(all), floor)
+        } else {
+            drop(floor);
+            (core.append(all), lane.floor.take())
+        };
+        let entries = match appended {
             Ok(entries) => entries,
             Err(error) => {
-                self.desk()?.rollback();
+                if ours > 0 {
+                    floor.desk()?.rollback();
+                }
                 return Err(Failure::Append(error));
             }
         };
         let (kept, applied) = entries.split_at(ours);
         if ours > 0 {
-            let desk = self.desk()?;
-            if let Err(error) = desk.settle(&lanes, kept) {
+            let desk = floor.desk()?;
+            if let Err(error) = desk.settle(lanes, kept) {
                 desk.rollback();
-                core.reapply(&lanes, kept, &error)
-                    .inspect_err(|_| core.put_behind(&lanes, applied))?;
+                core.reapply(lanes, kept, &error).inspect_err(|_| core.put_behind(lanes, applied))?;
             }
         }
-        core.apply_own(&lanes, applied)?;
+        if !applied.is_empty() {
+            floor.let_go();
+        }
+        core.apply_own(lanes, applied)?;
         Ok(entries)
     }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, at, bounded, never, select};
 use tokio::sync::oneshot;
 
-use super::desk::Desk;
-use super::trial::{Retained, Visit};
+use super::floor::Floor;
+use super::trial::Visit;
 use super::work::{Failure, Kind, Work};
 use crate::engine::core::{Core, Lane};
 
@@ -25,6 +25,8 @@ pub(crate) enum Command {
     Visit(Claim<Receiver<Visit>>),
     /// A visitor (remote apply, schema change, a transaction of another lane): the lane stands still until it leaves.
     Park(Claim<Receiver<Infallible>>),
+    /// A caller left something in place: the lane's thread is to look after it.
+    Wake,
     /// The lane ends; what still waits is told why.
     Stop(Failure),
 }
@@ -60,9 +62,6 @@ pub(crate) struct Runner {
     pub(super) aside: VecDeque<Command>,
     /// The earliest deadline of what stands aside.
     next_deadline: Option<Instant>,
-    pub(super) desk: Option<Desk>,
-    /// The overlay that is in place on the desk.
-    pub(super) retained: Option<Retained>,
     pub(super) stop: Option<Failure>,
 }
 
@@ -74,8 +73,6 @@ impl Runner {
             queue,
             aside: VecDeque::new(),
             next_deadline: None,
-            desk: None,
-            retained: None,
             stop: None,
         }
     }
@@ -83,19 +80,22 @@ impl Runner {
     pub fn run(mut self) {
         while self.stop.is_none() {
             let Some(command) = self.next() else { break };
-            if !self.continues(&command) {
-                self.let_go();
+            let lane = Arc::clone(&self.lane);
+            let mut floor = lane.floor.take();
+            if !floor.continues(&command) {
+                floor.let_go();
+            }
+            if !matches!(command, Command::Wake) && !is_commit(&command) {
+                floor.settle_down();
             }
             match command {
                 Command::Job(work) => match work.kind() {
-                    Kind::Trial(overlay) => {
-                        let lane = Arc::clone(&self.lane);
-                        self.trial(&[lane], overlay, work);
-                    }
-                    Kind::Kept | Kind::Commit(_) => self.group(work),
+                    Kind::Trial(overlay) => floor.trial(&self.core, std::slice::from_ref(&lane), overlay, work),
+                    Kind::Kept | Kind::Commit(_) => self.group(&lane, floor, work),
                 },
-                Command::Visit(claim) => self.visited(claim),
+                Command::Visit(claim) => self.visited(&mut floor, claim),
                 Command::Park(claim) => self.parked(claim),
+                Command::Wake => {}
                 Command::Stop(why) => self.stop = Some(why),
             }
         }
@@ -113,28 +113,40 @@ impl Runner {
     }
 
     fn next_command(&mut self) -> Option<Command> {
-        if let Some(retained) = &self.retained {
-            match self.queue.recv_deadline(retained.until) {
+        loop {
+            let until = {
+                let mut floor = self.lane.floor.take();
+                floor.watched = floor.retained.is_some();
+                floor.retained.as_ref().map(|r| r.until)
+            };
+            let at = until.unwrap_or_else(|| Instant::now() + IDLE);
+            match self.queue.recv_deadline(at) {
                 Ok(command) => return Some(command),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) => self.let_go(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let mut floor = self.lane.floor.take();
+            match &floor.retained {
+                // Used meanwhile.
+                Some(retained) if retained.until > Instant::now() => {}
+                Some(_) => floor.let_go(),
+                None if until.is_none() => {
+                    if let Some(desk) = &floor.desk {
+                        desk.relax();
+                    }
+                    drop(floor);
+                    // A caller that leaves something in place says so.
+                    return self.queue.recv().ok();
+                }
+                None => {}
             }
         }
-        match self.queue.recv_timeout(IDLE) {
-            Ok(command) => return Some(command),
-            Err(RecvTimeoutError::Disconnected) => return None,
-            Err(RecvTimeoutError::Timeout) => {}
-        }
-        if let Some(desk) = &self.desk {
-            desk.relax();
-        }
-        self.queue.recv().ok()
     }
 
     fn refuse_all(mut self) {
         let why = self.stop.take().unwrap_or(Failure::Closed);
         // Connections go first: whoever joins this thread may remove the file.
-        self.desk = None;
+        *self.lane.floor.take() = Floor::default();
         let rest: Vec<Command> = self.aside.drain(..).chain(self.queue.try_iter()).collect();
         for command in rest {
             refuse(command, why.again());
@@ -164,22 +176,6 @@ impl Runner {
         self.aside = commands;
     }
 
-    pub(super) fn desk(&mut self) -> Result<&mut Desk, Failure> {
-        if self.desk.is_none() {
-            self.desk = Some(Desk::open(&self.core)?);
-        }
-        self.desk.as_mut().ok_or(Failure::Closed)
-    }
-    pub(super) fn desk_has_pins(&self) -> bool {
-        self.desk.as_ref().is_some_and(Desk::has_pins)
-    }
-
-    /// Before anything is written: entries that are durable but could not be applied come first, and a WAL beyond its bound waits.
-    pub(super) fn ready(&mut self) -> Result<(), Failure> {
-        self.core.wait_for_wal(&self.lane);
-        self.core.catch_up(&self.lane)
-    }
-
     fn parked(&mut self, claim: Claim<Receiver<Infallible>>) {
         if grant(claim.granted, claim.deadline) {
             let until = claim.until;
@@ -207,9 +203,13 @@ impl Runner {
     }
 
     pub(super) fn put_aside(&mut self, command: Command) {
-        if let Command::Stop(why) = command {
-            self.stop = Some(why);
-            return;
+        match command {
+            Command::Wake => return,
+            Command::Stop(why) => {
+                self.stop = Some(why);
+                return;
+            }
+            _ => {}
         }
         if let Some(deadline) = deadline(&command) {
             self.next_deadline = Some(self.next_deadline.map_or(deadline, |d| d.min(deadline)));
@@ -237,6 +237,10 @@ impl Runner {
     }
 }
 
+fn is_commit(command: &Command) -> bool {
+    matches!(command, Command::Job(work) if matches!(work.kind(), Kind::Commit(_)))
+}
+
 /// False: the claimer does not wait any more, or waited too long.
 pub(super) fn grant(granted: oneshot::Sender<Result<(), Failure>>, deadline: Option<Instant>) -> bool {
     if deadline.is_some_and(|d| d < Instant::now()) {
@@ -251,7 +255,7 @@ fn deadline(command: &Command) -> Option<Instant> {
         Command::Job(work) => work.deadline(),
         Command::Visit(claim) => claim.deadline,
         Command::Park(claim) => claim.deadline,
-        Command::Stop(_) => None,
+        Command::Stop(_) | Command::Wake => None,
     }
 }
 
@@ -261,6 +265,6 @@ fn refuse(command: Command, why: Failure) {
         // Nobody waits any more: nothing to tell.
         Command::Visit(claim) => drop(claim.granted.send(Err(why))),
         Command::Park(claim) => drop(claim.granted.send(Err(why))),
-        Command::Stop(_) => {}
+        Command::Stop(_) | Command::Wake => {}
     }
 }

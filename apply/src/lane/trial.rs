@@ -14,9 +14,10 @@ use parking_lot::Mutex;
 use rusqlite::ErrorCode;
 
 use super::desk::Ran;
+use super::floor::Floor;
 use super::runner::{Claim, Command, Parked, Runner, grant};
 use super::work::{Ended, Failure, Kind, Work};
-use crate::engine::core::Lane;
+use crate::engine::core::{Core, Lane};
 use crate::overlay::{Content, SPILL_ROWS, new_token};
 
 /// How long an idle lane keeps an overlay in place.
@@ -41,12 +42,18 @@ pub(crate) struct Visit {
     pub work: Box<dyn Work>,
 }
 
-impl Runner {
-    /// A statement, with all lanes that it needs held.
-    pub(super) fn trial(&mut self, lanes: &[Arc<Lane>], overlay: Option<Arc<Mutex<Content>>>, mut work: Box<dyn Work>) {
+impl Retained {
+    pub(super) fn is_of(&self, content: &Content) -> bool {
+        self.overlay == content.id()
+    }
+}
+
+impl Floor {
+    /// A statement, with all lanes that it needs held (this floor is the first one's).
+    pub(super) fn trial(&mut self, core: &Arc<Core>, lanes: &[Arc<Lane>], overlay: Option<Arc<Mutex<Content>>>, mut work: Box<dyn Work>) {
         let staged = match &overlay {
-            Some(content) => self.stage(lanes, content),
-            None => self.begin_over(lanes).map(|()| None),
+            Some(content) => self.stage(core, lanes, content),
+            None => self.begin_over(core, lanes).map(|()| None),
         };
         let keep_until = match staged {
             Ok(keep_until) => keep_until,
@@ -82,7 +89,7 @@ impl Runner {
                 work.finish(Err(failure));
             }
         }
-        if lanes.len() > 1 || self.desk_has_pins() {
+        if lanes.len() > 1 || self.has_pins() {
             self.evict();
         }
     }
@@ -107,17 +114,17 @@ impl Runner {
     }
 
     /// Puts the overlay in place, if it is not. Tells until when nobody else gets the lane.
-    fn stage(&mut self, lanes: &[Arc<Lane>], content: &Mutex<Content>) -> Result<Option<Instant>, Failure> {
+    fn stage(&mut self, core: &Arc<Core>, lanes: &[Arc<Lane>], content: &Mutex<Content>) -> Result<Option<Instant>, Failure> {
         let content = content.lock();
-        let catalog = self.core.catalog();
+        let catalog = core.catalog();
         if let Some(retained) = &self.retained
             && retained.token == content.token()
             && lanes.len() == 1
-            && Arc::ptr_eq(&catalog, self.desk()?.catalog())
+            && self.desk.as_ref().is_some_and(|d| Arc::ptr_eq(&catalog, d.catalog()))
         {
-            return Ok(self.retained.as_ref().and_then(|r| r.keep_until));
+            return Ok(retained.keep_until);
         }
-        self.begin_over(lanes)?;
+        self.begin_over(core, lanes)?;
         if content.rows() == 0 {
             return Ok(None);
         }
@@ -140,27 +147,14 @@ impl Runner {
         });
     }
 
-    fn begin_over(&mut self, lanes: &[Arc<Lane>]) -> Result<(), Failure> {
+    fn begin_over(&mut self, core: &Arc<Core>, lanes: &[Arc<Lane>]) -> Result<(), Failure> {
         self.evict();
-        self.ready()?;
-        for lane in lanes.iter().skip(1) {
-            self.core.catch_up(lane)?;
+        let (first, others) = lanes.split_first().ok_or(Failure::NoDatabase)?;
+        core.ready(first)?;
+        for lane in others {
+            core.catch_up(lane)?;
         }
-        self.desk()?.begin(lanes)
-    }
-
-    /// Undoes what is in place.
-    pub(super) fn evict(&mut self) {
-        self.retained = None;
-        if let Some(desk) = &mut self.desk {
-            desk.rollback();
-        }
-    }
-    /// The same, if anything is.
-    pub(super) fn let_go(&mut self) {
-        if self.retained.is_some() || self.desk.as_ref().is_some_and(|d| !d.connection().is_autocommit()) {
-            self.evict();
-        }
+        self.open(core)?.begin(lanes)
     }
 
     /// Is the command the next one of the transaction whose overlay is in place?
@@ -169,17 +163,34 @@ impl Runner {
         match command {
             Command::Job(work) => match work.kind() {
                 Kind::Trial(Some(content)) => content.lock().id() == retained.overlay,
-                Kind::Commit(_) | Kind::Trial(None) | Kind::Kept => false,
+                // A commit lets it go when its entry is applied.
+                Kind::Commit(_) => true,
+                Kind::Trial(None) | Kind::Kept => false,
             },
+            Command::Wake => true,
             _ => false,
         }
     }
+    /// Does the command end the transaction whose overlay is in place?
+    fn ends(&self, command: &Command) -> bool {
+        let Some(retained) = &self.retained else { return false };
+        matches!(command, Command::Job(work) if matches!(work.kind(), Kind::Commit(c) if c.lock().id() == retained.overlay))
+    }
+    /// Is it one that may come while a large overlay keeps the lane?
+    fn lets_in(&self, command: &Command) -> bool {
+        self.ends(command) || matches!(command, Command::Job(work) if matches!(work.kind(), Kind::Trial(_)) && self.continues(command))
+    }
+}
 
+impl Runner {
     /// While a large overlay keeps the lane: its next command, if one comes in time.
     pub(super) fn next_of_kept(&mut self) -> Option<Command> {
         loop {
-            let until = self.retained.as_ref()?.keep_until.filter(|u| *u > Instant::now())?;
-            if let Some(at) = (0..self.aside.len()).find(|i| self.continues(&self.aside[*i]) || self.ends(&self.aside[*i])) {
+            let floor = self.lane.floor.take();
+            let until = floor.retained.as_ref()?.keep_until.filter(|u| *u > Instant::now())?;
+            let next = (0..self.aside.len()).find(|i| floor.lets_in(&self.aside[*i]));
+            drop(floor);
+            if let Some(at) = next {
                 return self.aside.remove(at);
             }
             match self.queue.recv_timeout(until.saturating_duration_since(Instant::now())) {
@@ -191,14 +202,9 @@ impl Runner {
             }
         }
     }
-    /// Does the command end the transaction whose overlay is in place?
-    fn ends(&self, command: &Command) -> bool {
-        let Some(retained) = &self.retained else { return false };
-        matches!(command, Command::Job(work) if matches!(work.kind(), Kind::Commit(c) if c.lock().id() == retained.overlay))
-    }
 
     /// Work over several lanes: this one runs it, the others stand still.
-    pub(super) fn visited(&mut self, claim: Claim<Receiver<Visit>>) {
+    pub(super) fn visited(&mut self, floor: &mut Floor, claim: Claim<Receiver<Visit>>) {
         if !grant(claim.granted, claim.deadline) {
             return;
         }
@@ -208,7 +214,7 @@ impl Runner {
         let mut lanes = vec![Arc::clone(&self.lane)];
         lanes.extend(others.iter().map(|p| Arc::clone(&p.lane)));
         match work.kind() {
-            Kind::Trial(overlay) => self.trial(&lanes, overlay, work),
+            Kind::Trial(overlay) => floor.trial(&self.core, &lanes, overlay, work),
             Kind::Commit(overlay) => self.commit_alone(&lanes, &overlay, work),
             Kind::Kept => work.finish(Err(Failure::text(
                 ErrorCode::Unknown,

@@ -58,7 +58,9 @@ fn claims(node: &Node, sql: &str) -> Vec<Claim> {
         assert_eq!(t.claims().map_err(|e| e.to_string())?, claims, "asking twice changes nothing");
         Ok::<_, String>(claims)
     });
-    wait(node.engine.try_out("d", 1_000, job)).unwrap().0
+    wait(node.engine.try_out(starling_apply::engine::Size::Any, "d", 1_000, job))
+        .unwrap()
+        .0
 }
 
 /// `R1x` row 1 exclusive, `Us` … in short, tables by name, sorted; with `!` where the base is not the default.
@@ -207,7 +209,7 @@ fn rows_and_tables_that_are_only_read() {
         let table = t.claim_table(u, Mode::Shared).map_err(|e| e.to_string())?;
         Ok::<_, String>((shared, exclusive, table))
     });
-    let ((shared, exclusive, table), changes) = wait(node.engine.try_out("d", 1_000, job)).unwrap();
+    let ((shared, exclusive, table), changes) = wait(node.engine.try_out(starling_apply::engine::Size::Any, "d", 1_000, job)).unwrap();
     assert!(changes.is_empty());
     assert_eq!(brief(&node, &shared), "S:s! u1:s! u9:s u:is");
     assert_eq!(brief(&node, &exclusive), "S:s! u1:x! u9:x u:ix");
@@ -233,7 +235,11 @@ fn very_many_rows_claim_their_table() {
 
 /// Puts a tried statement into the log as a decided entry, and applies it.
 fn decide(node: &Node, sql: &str) -> starling_log::Placed {
-    let (_, changes) = wait(node.engine.try_out("d", 1_000, crate::kit::statement(sql))).unwrap();
+    let (_, changes) = wait(
+        node.engine
+            .try_out(starling_apply::engine::Size::Any, "d", 1_000, crate::kit::statement(sql)),
+    )
+    .unwrap();
     let draft = starling_log::Draft {
         causes: node.engine.applied(),
         schema: node.engine.catalog().version,

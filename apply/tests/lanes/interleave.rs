@@ -270,6 +270,7 @@ fn entries_of_the_own_second_origin_are_applied_like_others() {
     let node = node(1);
     node.exec("a", "INSERT INTO a.w VALUES(1,'x',1)");
     let (_, changes) = crate::kit::wait(node.engine.try_out(
+        starling_apply::engine::Size::Any,
         "a",
         1_000,
         crate::kit::statement("UPDATE a.w SET v = 'decided' WHERE id = 1"),

@@ -216,10 +216,20 @@ fn a_table_altered_under_the_overlay_ends_it() {
 #[test]
 fn try_out_leaves_nothing() {
     let node = Node::new(1).with_t("a");
-    let tried = wait(node.engine.try_out("a", 1_000, statement("INSERT INTO a.t VALUES(1,'x')")));
+    let tried = wait(node.engine.try_out(
+        starling_apply::engine::Size::Any,
+        "a",
+        1_000,
+        statement("INSERT INTO a.t VALUES(1,'x')"),
+    ));
     let (rows, changes) = tried.unwrap();
     assert_eq!((rows, changes.count, changes.tables.len()), (1, 1, 1));
-    let failed = wait(node.engine.try_out("a", 1_000, statement("INSERT INTO a.t VALUES(1,'x'),(1,'y')")));
+    let failed = wait(node.engine.try_out(
+        starling_apply::engine::Size::Any,
+        "a",
+        1_000,
+        statement("INSERT INTO a.t VALUES(1,'x'),(1,'y')"),
+    ));
     assert!(matches!(failed, Err(WriteError::Job(_))));
     assert_eq!(node.query(&["a"], ALL), "");
 }

@@ -25,6 +25,8 @@ pub struct DeletePlan {
     used: Vec<Arc<Table>>,
     /// It names one row by its key, and reads nothing else.
     pub point: bool,
+    /// That, and nothing follows from it in other tables.
+    pub short: bool,
     args: Vec<Arg>,
     pub returning: Option<Returning>,
 }
@@ -92,6 +94,7 @@ pub fn plan(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<
         way,
         reads: std::mem::take(&mut binder.out.dbs),
         point,
+        short: point && !binder.waits && !keys::is_referenced(&db, &name.name),
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
         returning,
@@ -147,6 +150,7 @@ fn many(scope: &Scope<'_>, delete: &ast::Delete, pins: &mut Pins) -> Result<Writ
         way: Way::Chosen(targets),
         reads: std::mem::take(&mut binder.out.dbs),
         point: false,
+        short: false,
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
         returning: None,

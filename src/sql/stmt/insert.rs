@@ -94,6 +94,9 @@ enum Cell {
     Expr(Lowered, Box<Ty>),
 }
 
+/// An INSERT of more rows is not short.
+const SHORT_ROWS: usize = 8;
+
 pub fn plan(scope: &Scope<'_>, insert: &ast::Insert, pins: &mut Pins) -> Result<WritePlan> {
     let (db, table) = resolve(scope, &insert.table)?;
     let mode = match (insert.replace, insert.ignore, insert.on_duplicate.is_empty()) {
@@ -159,6 +162,13 @@ impl InsertPlan {
         } else {
             &[]
         }
+    }
+    /// A few rows of values that are given.
+    pub fn is_short(&self) -> bool {
+        let Source::Values(rows) = &self.source else { return false };
+        let plain = matches!(self.mode, Mode::Plain | Mode::Ignore) && self.returning.is_none();
+        let defaults = !self.targets.iter().any(|t| matches!(t.default, Fallback::Expr(..)));
+        plain && defaults && rows.len() <= SHORT_ROWS && !rows.iter().flatten().any(|c| matches!(c, Cell::Expr(..)))
     }
     /// Tables that it reads.
     pub fn used(&self) -> impl Iterator<Item = &Arc<Table>> {

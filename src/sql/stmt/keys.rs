@@ -4,7 +4,7 @@
 //! the statement chose does not change while it writes.
 
 use rusqlite::Connection;
-use starling_apply::Table;
+use starling_apply::{Database, Table};
 use starling_log::{Row, Value, ValueRef};
 
 use crate::sql::ast::{Name, TableRef};
@@ -13,6 +13,12 @@ use crate::sql::session::args;
 use crate::sql::session::errors::from_sqlite;
 
 use super::write::quote;
+
+/// Do foreign keys point to the table?
+pub fn is_referenced(db: &Database, table: &str) -> bool {
+    let mut keys = db.tables.values().flat_map(|t| &t.foreign_keys);
+    keys.any(|k| k.parent.eq_ignore_ascii_case(table) || k.parent.to_lowercase() == table.to_lowercase())
+}
 
 /// SQLite text of a table's key columns, each under `qualifier`.
 pub fn key_list(table: &Table, qualifier: &str) -> Vec<String> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 use starling_apply::claim::{Claim, ClaimKey, Mode, Version};
+use starling_apply::engine::Size;
 use starling_apply::lane::Try;
 use starling_log::{Row, Value, ValueRef};
 
@@ -71,6 +72,11 @@ pub async fn run(session: &mut Session, shared: &Arc<Plan>, plan: &SelectPlan, i
         wait: Duration::from_millis(session.settings().lock_wait_ms),
         at_once: locks.at_once,
         level: session.level(),
+        size: if locks.point && !plan.waits && plan.lowered.tables.len() == 1 {
+            Size::Point
+        } else {
+            Size::Any
+        },
     };
     let copied = session.transaction.run(&call, work).await.map_err(from_failed)?;
     session.diagnostics.add(copied.warnings);

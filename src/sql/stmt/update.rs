@@ -27,6 +27,8 @@ pub struct UpdatePlan {
     used: Vec<Arc<Table>>,
     /// It names one row by its key, and reads nothing else.
     pub point: bool,
+    /// That, and nothing follows from it in other tables.
+    pub short: bool,
     args: Vec<Arg>,
 }
 
@@ -123,6 +125,7 @@ pub fn plan(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<
         way,
         reads: std::mem::take(&mut binder.out.dbs),
         point,
+        short: point && !binder.waits && !keys::is_referenced(&db, &name.name),
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
     })))
@@ -219,6 +222,7 @@ fn many(scope: &Scope<'_>, update: &ast::Update, pins: &mut Pins) -> Result<Writ
         way: Way::Chosen(targets),
         reads: std::mem::take(&mut binder.out.dbs),
         point: false,
+        short: false,
         used: std::mem::take(&mut binder.out.tables),
         args: binder.out.args,
     })))

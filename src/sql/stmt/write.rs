@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use starling_apply::claim::Mode;
+use starling_apply::engine::Size;
 use starling_apply::lane::{Mark, Try};
 use starling_apply::numbers::Rule;
 use starling_apply::{Catalog, Table};
@@ -96,6 +97,15 @@ impl WritePlan {
             WritePlan::Delete(plan) if plan.point && one => Vec::new(),
             _ => self.used().iter().map(|t| t.id).collect(),
         }
+    }
+    /// Does it change a few rows that are named by their keys, and nothing else?
+    fn size(&self) -> Size {
+        let short = match self {
+            WritePlan::Insert(plan) => plan.is_short(),
+            WritePlan::Update(plan) => plan.short,
+            WritePlan::Delete(plan) => plan.short,
+        };
+        if short { Size::Point } else { Size::Any }
     }
     /// Other databases that it reads: to be pinned at one point before it runs.
     fn reads(&self) -> Vec<&str> {
@@ -252,6 +262,7 @@ async fn attempt(
         wait: Duration::from_millis(session.settings().lock_wait_ms),
         at_once: false,
         level: session.level(),
+        size: write.size(),
     };
     session.transaction.run(&call, work).await.map_err(from_failed)
 }

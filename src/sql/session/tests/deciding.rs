@@ -62,6 +62,7 @@ async fn add(transaction: &mut Transaction) -> std::result::Result<usize, Failed
         wait: Duration::from_secs(5),
         at_once: false,
         level: Level::Quorum,
+        size: starling_apply::engine::Size::Any,
     };
     let job = Box::new(|lane: &mut Try<'_>, _: &mut Asked<'_>| lane.connection.execute("update shop.t set v = v + 1", []));
     transaction.run(&call, job).await
