@@ -303,7 +303,7 @@ impl Transaction {
         };
         let party = open.party(home);
         let work = Arc::new(Mutex::new(work));
-        let versions = open.needs_versions(home, call.level);
+        let versions = open.needs_versions(home);
         if !versions {
             open.claims.forget_versions();
         }
@@ -471,10 +471,10 @@ impl Open {
         Ok(())
     }
     /// Does anybody ask what its changes are based on: whoever decides between nodes, or its own snapshot?
-    fn needs_versions(&self, home: &Home, level: Level) -> bool {
+    fn needs_versions(&self, home: &Home) -> bool {
         let snapshot = self.reader.is_some() || self.resting.is_some();
         let compares = self.options.strict && !self.options.newest && !self.options.serializable && snapshot;
-        compares || home.shared.is_decided(level)
+        compares || home.shared.decides()
     }
     /// REPEATABLE READ: what it changes must be what its snapshot shows. (Parents of foreign keys need only be there.)
     fn is_stale(&mut self, db: &str, asked: &[Claim], changed: &[Claim]) -> Result<bool, ApplyError> {

@@ -41,9 +41,9 @@ impl Shared {
         self.xa.settle(&self.engine, &self.locks);
         Ok(())
     }
-    /// Is what commits at this level decided between nodes, as things are now?
-    pub fn is_decided(&self, level: Level) -> bool {
-        self.decider.get().is_some_and(|d| d.is_needed(level))
+    /// Is anything decided between nodes, as things are now?
+    pub fn decides(&self) -> bool {
+        self.decider.get().is_some_and(|d| d.is_needed(Level::Quorum))
     }
     /// An age for a first attempt made now.
     pub fn age(&self) -> Age {

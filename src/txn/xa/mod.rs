@@ -106,6 +106,10 @@ async fn prepare(shared: &Shared, xid: &Xid, member: u32, finished: Finished, pa
     drop(finished.snapshot);
     let engine = &shared.engine;
     let changes = finished.overlay.changes().map_err(unreadable)?;
+    if decider(shared).is_some() && !finished.claims.are_versioned() {
+        // Begun when nothing was decided between nodes here.
+        return Err(Failed::Refused(Refused::Conflict));
+    }
     let own = finished.claims.into_vec();
     let record = Record {
         xid: xid.clone(),
