@@ -1,11 +1,13 @@
-//! The lane: the one writer of a database, a thread with two connections used in turn (*try* and *apply*).
+//! The lane: the one writer of a database, a thread with two connections used in turn (*try* and *apply*). Short statements of open
+//! transactions run in their session's thread when it leaves the floor to them.
 //!
 //! Promises: statements of a group see each other's kept effects; what is acknowledged is in the log (law 3) and in the file
 //! (law 5). See `engine` for the door.
 //!
 //! Reading order: this page (what a job sees) → `work` (jobs without their types) → `desk` (the try connection: run captured,
 //! keep, undo, settle) → `claims` (what a job locks) → `group` (autocommit jobs and commits share an fsync) → `trial` and `replay` (a
-//! statement of an open transaction) → `runner` (the thread). The apply connection is `engine::file`'s: whoever has the lane parked may use it.
+//! statement of an open transaction) → `floor` (who writes now: the thread, or a session with a short trial) → `runner` (the thread). The
+//! apply connection is `engine::file`'s: whoever has the lane parked may use it.
 
 pub(crate) mod autos;
 pub(crate) mod claims;

@@ -97,6 +97,23 @@ fn single(key: &ClaimKey) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn where_nobody_asked_for_versions_none_are_compared() {
+        let mut claims = Claims::default();
+        let row = |seq: u64| Claim {
+            key: ClaimKey::Table { table: 1 },
+            mode: Mode::Exclusive,
+            base: Version {
+                place: Place { origin: 1, seq },
+                ..Version::default()
+            },
+        };
+        assert!(claims.are_versioned());
+        claims.forget_versions();
+        assert!(claims.add(vec![row(0)]) && claims.add(vec![row(7)]));
+        assert!(!claims.are_versioned(), "nor can anybody decide on them between nodes");
+    }
+
     use starling_log::Place;
 
     use super::*;

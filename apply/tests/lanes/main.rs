@@ -2,6 +2,7 @@
 
 mod capture;
 mod claims;
+mod floor;
 mod interleave;
 mod kit;
 mod large;

@@ -113,3 +113,36 @@ async fn an_open_transaction_is_proposed_whole_and_keeps_its_age() {
     assert_eq!(rows, 1, "each key once");
     assert!(w.server.transactions.locks.no_data());
 }
+
+/// A decider that comes into play later.
+#[derive(Default)]
+struct Late(std::sync::atomic::AtomicBool);
+
+impl Decider for Late {
+    fn is_needed(&self, level: Level) -> bool {
+        level != Level::One && self.0.load(std::sync::atomic::Ordering::Acquire)
+    }
+    fn decide(&self, _: Proposal) -> Deciding<'_> {
+        Box::pin(async { Err(Refused::Other("never asked".into())) })
+    }
+    fn alter(&self, _: Planned, _: Age, _: Duration) -> Deciding<'_> {
+        Box::pin(async { Err(Refused::Other("never asked".into())) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_begun_before_others_decided_is_to_be_tried_again() {
+    let mut w = World::new().await;
+    w.run("create table t (id int primary key, v int)").await;
+    w.run("insert into t values (1, 10)").await;
+    let late = Arc::new(Late::default());
+    assert!(w.server.transactions.decider.set(late.clone()).is_ok());
+    let mut transaction = Transaction::new(w.server.transactions.clone(), 77, Arc::default());
+    transaction.begin(Options::default());
+    add(&mut transaction).await.unwrap();
+    late.0.store(true, std::sync::atomic::Ordering::Release);
+    let outcome = transaction.commit(Level::Quorum).await;
+    assert!(outcome.is_err_and(|e| e.lost()), "nobody knows what it is based on");
+    assert_eq!(w.run("select v from t").await, ["10"]);
+    assert!(w.server.transactions.locks.no_data());
+}
