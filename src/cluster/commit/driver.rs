@@ -5,6 +5,7 @@
 //! calls may want (of sessions' locks: none). Must not know: what messages mean, whose thread it runs on.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -222,6 +223,21 @@ impl Commit {
 impl Driver {
     /// All that waits, and the time if it is due.
     pub(super) fn work_off(&mut self) {
+        self.guarded(Self::all_that_waits);
+    }
+    fn keep_time(&mut self) {
+        self.guarded(Self::what_is_due);
+    }
+
+    /// Whoever's thread this is: a fault here is not his, and nothing is decided by a state that is half changed.
+    fn guarded(&mut self, work: fn(&mut Self)) {
+        if !self.stopped && catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            tracing::error!("the deciding code failed: this node takes no part in decisions until it is restarted");
+            self.stopped = true;
+        }
+    }
+
+    fn all_that_waits(&mut self) {
         let mut work = self.commit.take(std::mem::take(&mut self.spare));
         for (at, work) in work.drain(..).enumerate() {
             if self.stopped {
@@ -233,10 +249,10 @@ impl Driver {
             }
         }
         self.spare = work;
-        self.keep_time();
+        self.what_is_due();
     }
 
-    fn keep_time(&mut self) {
+    fn what_is_due(&mut self) {
         if self.last_tick.elapsed() >= TICK {
             self.tick();
         }

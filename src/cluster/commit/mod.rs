@@ -41,6 +41,8 @@ use super::quorum::{self, Answer, Epoch, Input, Kind, Level, Refusal, Version, V
 
 /// Work waiting, at most. Messages beyond it count as lost, proposals are refused.
 const QUEUE: usize = 65_536;
+/// Rounds of work for one caller, at most: the thread that ticks takes over from those who have other things to do.
+const ROUNDS: usize = 4;
 /// How long people are kept waiting for a list.
 const UNDECIDED_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -340,20 +342,27 @@ impl Commit {
             }
             waiting.work.push(work);
         }
-        if let Some(ticking) = self.ticking.lock().as_ref() {
-            ticking.unpark();
-        }
+        self.wake_ticking();
     }
 
     /// Works off what waits. Returns at once where somebody is at it: he looks again after letting go of the driver.
     fn work_off(&self) {
-        while !self.waiting.lock().work.is_empty() {
+        for _ in 0..ROUNDS {
+            if self.waiting.lock().work.is_empty() {
+                return;
+            }
             let Some(mut slot) = self.driver.try_lock() else { return };
             // What is backed up waits for the next tick.
             let Some(driver) = slot.as_mut().filter(|d| !d.is_backed_up()) else {
                 return;
             };
             driver.work_off();
+        }
+        self.wake_ticking();
+    }
+    fn wake_ticking(&self) {
+        if let Some(ticking) = self.ticking.lock().as_ref() {
+            ticking.unpark();
         }
     }
     /// At most `QUEUE` and a little more; the vector given is left in its place.
