@@ -112,7 +112,7 @@ impl Members {
         match member.ban {
             Ban::Removed => Ok(None),
             _ if member.member == 1 => {
-                Err("the founding node cannot be removed: in this version it admits nodes and takes schema changes".to_owned())
+                Err("the founding node cannot be removed: in this version it admits nodes".to_owned())
             }
             _ => Ok(Some(removal(member))),
         }

@@ -260,7 +260,7 @@ impl Members {
             .values()
             .find(|m| m.origins.contains(&origin) || m.closed.contains(&origin))
     }
-    /// The only one that admits and takes DDL until quorums do.
+    /// The only one that admits until quorums do.
     pub fn founder(&self) -> Option<&Member> {
         self.list.get(&1)
     }
