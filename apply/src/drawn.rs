@@ -1,6 +1,7 @@
 //! Blocks of numbers that were drawn, as a file remembers them: for each table how far they reach, and by which entry.
 //!
-//! Promises: the latest stamp counts, whatever order entries came in; what was drawn before a TRUNCATE is forgotten with it.
+//! Promises: the highest number and the latest stamp count, whatever order entries came in (a node that stops counting may say less
+//! than a block drawn a moment before reaches); what was drawn before a TRUNCATE is forgotten with it.
 //! Must not know: who gives out numbers.
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -34,8 +35,12 @@ pub(crate) fn apply(
     }
     let mut put = conn.prepare_cached(&format!(
         "INSERT INTO {}.__starling_drawn VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE
-         SET last = excluded.last, hlc = excluded.hlc, origin = excluded.origin, place = excluded.place, seq = excluded.seq
+         SET last = max(last, excluded.last), hlc = excluded.hlc, origin = excluded.origin, place = excluded.place, seq = excluded.seq
          WHERE (excluded.hlc, excluded.origin) > (hlc, origin)",
+        quote(schema)
+    ))?;
+    let mut raise = conn.prepare_cached(&format!(
+        "UPDATE {}.__starling_drawn SET last = ?2 WHERE tbl = ?1 AND last < ?2",
         quote(schema)
     ))?;
     for (table, last) in numbers::taken_in(changes, db).filter(|(table, _)| lives(*table)) {
@@ -47,6 +52,7 @@ pub(crate) fn apply(
             entry.place.origin,
             entry.place.seq.cast_signed()
         ])?;
+        raise.execute(params![table.cast_signed(), last])?;
     }
     Ok(())
 }
@@ -83,4 +89,41 @@ pub(crate) fn of(conn: &Connection, schema: &str, table: u64) -> Result<(i64, Ve
         })
         .optional()?;
     Ok(found.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_log::{Body, VersionVector};
+
+    use super::*;
+
+    fn entry(ms: u64, origin: u16, seq: u64, last: i64) -> Entry {
+        let stamp = Stamp {
+            hlc: Hlc::from_ms(ms),
+            origin,
+        };
+        Entry {
+            place: Place { origin, seq },
+            stamp,
+            causes: VersionVector::new(),
+            schema: 1,
+            body: Body::Rows(numbers::taken(&[(1, 7, last)])),
+        }
+    }
+
+    #[test]
+    fn a_later_word_never_takes_back_what_an_earlier_draw_gave_in_any_order() {
+        // A block to 104 is drawn while the node stops counting at 100.
+        let (draw, position) = (entry(10, 2, 1, 104), entry(11, 1, 1, 100));
+        for entries in [[&draw, &position], [&position, &draw]] {
+            let conn = Connection::open_in_memory().expect("memory");
+            create(&conn, "main").expect("table");
+            for entry in entries {
+                let Body::Rows(changes) = &entry.body else { unreachable!() };
+                apply(&conn, "main", 1, entry, changes, |_| true).expect("applied");
+            }
+            let (last, version) = of(&conn, "main", 7).expect("read");
+            assert_eq!((last, version.place), (104, position.place));
+        }
+    }
 }
