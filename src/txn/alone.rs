@@ -14,6 +14,7 @@ use super::locks::{Denied, Kind, Party, Seat};
 use super::schema::Pauses;
 use super::shared::Home;
 use super::statement::{self, Again, Call, Inner, Shared, Work};
+use super::together::{self, Riders, Waiting};
 
 /// How often a statement that loses races between nodes is run again before the client hears of it.
 const ATTEMPTS: usize = 32;
@@ -53,6 +54,7 @@ async fn kept<T: Send + 'static, E: Send + 'static>(home: &Home, call: &Call<'_>
     let mut queue = [tables, blocked].concat();
     loop {
         let party = Seat::new(home.join(age, Kind::Statement));
+        party.alone(true);
         match in_turn(home, call, work, &party, std::mem::take(&mut queue)).await {
             // Somebody older was in between: again, and older than most by now.
             Err(Failed::Denied(Denied::Wounded)) => queue = statement::definitions(call.tables.iter()),
@@ -129,18 +131,39 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
     let patience = home.patience(call.wait);
     party.take(&statement::definitions(call.tables.iter()), &patience).await?;
     loop {
-        let job = statement::locking(work, party, &home.shared.locks, call.at_once, true);
+        let own = statement::locking(work, party, &home.shared.locks, call.at_once, true);
+        let riders = Arc::new(Mutex::new(Riders::default()));
+        // What is let through for LOCK TABLES is not for others.
+        let job = match home.tables {
+            None => together::leading(own, Arc::clone(&home.shared.room), (call.db, call.level), party, &riders),
+            Some(_) => own,
+        };
         let (done, body) = match home.shared.engine.try_out(call.size, call.db, call.wait_ms(), job).await {
             Ok(tried) => tried,
             Err(error) => match Inner::into_failed(error) {
                 Ok(failed) => return Err(failed),
+                Err(Again::Locks(wanted)) => {
+                    let waiting = Waiting {
+                        db: call.db,
+                        level: call.level,
+                        party,
+                        locks: &home.shared.locks,
+                        wanted: &wanted,
+                    };
+                    match home.shared.room.wait(waiting, work, &home.patience(call.wait)).await? {
+                        Some(done) => return Ok(done),
+                        None => continue,
+                    }
+                }
                 Err(again) => {
                     home.until(again, party, call.wait).await?;
                     continue;
                 }
             },
         };
+        let riders = std::mem::take(&mut *riders.lock());
         if body.is_empty() {
+            riders.tell(&Ok(Committed::default()));
             return Ok((done.value, Committed::default()));
         }
         if !party.make_firm() {
@@ -152,11 +175,13 @@ async fn propose<T: Send + 'static, E: Send + 'static>(
             age: party.age(),
             level: call.level,
         };
-        return match decider.decide(proposal).await {
-            Ok(decided) => {
-                let placed = Some(decided.placed);
-                Ok((done.value, Committed { placed }))
-            }
+        riders.propose();
+        let outcome = decider.decide(proposal).await.map(|decided| Committed {
+            placed: Some(decided.placed),
+        });
+        riders.tell(&outcome);
+        return match outcome {
+            Ok(committed) => Ok((done.value, committed)),
             Err(refused) => Err(Failed::Refused(refused)),
         };
     }

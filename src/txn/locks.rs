@@ -1,12 +1,14 @@
 //! The lock table of a node: rows, unique values, tables, and definitions (metadata locks), held by transactions until they end.
 //!
 //! Promises: asking never blocks (so a job on a lane may ask); waiting is fair by age of first attempt, ends by [`Interrupt`], and
-//! holds nobody up who needs other keys; an idle transaction younger than who needs its locks loses them at once. While nothing is
+//! holds nobody up who needs other keys; an idle transaction younger than who needs its locks loses them after a moment. While nothing is
 //! locked a statement pays two loads of an atomic for it. One mutex guards it all: a transaction of four locks takes 1.5 µs of it,
 //! from one thread or four, which is far from what the lanes need. Must not know: SQL, the engine, other nodes.
 //!
-//! Reading order: [`mode`] → [`core`] (who gets what) → this page (the same with threads and time) → [`view`] (for people).
+//! Reading order: [`mode`] → [`core`] (who gets what) → this page (the same with threads and time) → [`away`] (keys that other nodes
+//! want, too) → [`view`] (for people).
 
+pub mod away;
 pub mod core;
 pub mod mode;
 pub mod view;
@@ -16,12 +18,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use starling_apply::claim::{ClaimKey, Mode};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use self::core::{Age, Answer, Core, Key, PartyId};
+use self::core::{Age, Answer, Core, Key, PartyId, Side};
 use self::mode::Modes;
 
 /// Row locks that one party may hold on one table; then it locks the table.
@@ -175,6 +177,7 @@ struct State {
     known: HashMap<PartyId, Known>,
     last_wound: Option<(view::WoundSeen, Instant)>,
     wounds: u64,
+    hot: away::Hot,
 }
 
 pub struct Locks {
@@ -183,6 +186,10 @@ pub struct Locks {
     data: AtomicUsize,
     /// Parties that have, or want, a definition for themselves.
     alone: AtomicUsize,
+    /// Keys that are asked for at their homes.
+    hot: AtomicUsize,
+    /// Asks them.
+    ask: OnceLock<away::Asker>,
     ages: AtomicU64,
     /// The latest time that an age was given out for.
     latest_ms: AtomicU64,
@@ -190,8 +197,12 @@ pub struct Locks {
 
 impl Default for Locks {
     fn default() -> Locks {
+        let mut state = State::default();
+        state.core.patient = true;
         Locks {
-            state: Mutex::default(),
+            state: Mutex::new(state),
+            hot: AtomicUsize::new(0),
+            ask: OnceLock::new(),
             data: AtomicUsize::new(0),
             alone: AtomicUsize::new(0),
             ages: AtomicU64::new(1),
@@ -259,16 +270,30 @@ impl Locks {
     /// Could all of it be had at once, by somebody younger than everyone? Takes nothing.
     pub fn are_free(&self, wanted: &[Wanted]) -> bool {
         let state = self.state.lock();
-        wanted.iter().all(|(k, m)| state.core.is_free(None, k, *m))
+        wanted.iter().all(|(k, m)| state.core.is_free_here(None, k, *m))
     }
     /// Another node's transaction was prepared here: everybody in its way who does not commit already loses. `None`: somebody commits.
     pub fn force(self: &Arc<Self>, age: Age, wanted: &[Wanted], kind: Kind) -> Option<Party> {
         let party = self.join(age, 0, kind, None);
         let mut state = self.state.lock();
+        state.core.set_side(party.id, Side::Guard);
+        for (key, modes) in wanted.iter().filter(|(_, modes)| modes.is_exclusive()) {
+            if let LockKey::Data(data) = key
+                && !state.core.is_free_here(Some(party.id), key, *modes)
+            {
+                self.heat_in(&mut state, data);
+            }
+        }
         let forced = state.core.force(party.id, wanted);
-        self.after(&mut state);
-        drop(state);
+        self.finish(state);
         forced.then_some(party)
+    }
+    /// The end of a change.
+    fn finish(&self, mut state: MutexGuard<'_, State>) {
+        self.after(&mut state);
+        let asks = Locks::take_asks(&mut state);
+        drop(state);
+        self.asked(asks);
     }
     /// What follows from a change: counters, wake-ups, what is remembered of wounds.
     fn after(&self, state: &mut State) {
@@ -277,10 +302,19 @@ impl Locks {
             state.wounds += 1;
             state.last_wound = view::seen(state, &wound).map(|seen| (seen, Instant::now()));
         }
-        for id in state.core.take_woken() {
-            if let Some(known) = state.known.get_mut(&id) {
-                known.waiting_since = None;
-                known.wake.notify_one();
+        loop {
+            let woken = state.core.take_woken();
+            if woken.is_empty() {
+                break;
+            }
+            for id in woken {
+                match state.known.get_mut(&id) {
+                    Some(known) => {
+                        known.waiting_since = None;
+                        known.wake.notify_one();
+                    }
+                    None => self.gone(state, id),
+                }
             }
         }
     }
@@ -312,12 +346,16 @@ impl Party {
                 state.core.drop_group(self.id, *table);
             }
         }
-        if answer == Answer::Waiting
-            && let Some(known) = state.known.get_mut(&self.id)
-        {
-            known.waiting_since = Some(Instant::now());
+        if self.locks.hot.load(Ordering::Relaxed) > 0 {
+            self.locks.note_use(&mut state, wanted);
         }
-        self.locks.after(&mut state);
+        if answer == Answer::Waiting {
+            if let Some(known) = state.known.get_mut(&self.id) {
+                known.waiting_since = Some(Instant::now());
+            }
+            self.locks.waits_now(&mut state, self.id);
+        }
+        self.locks.finish(state);
         answer
     }
     fn count_alone(&self) {
@@ -325,9 +363,12 @@ impl Party {
             self.locks.alone.fetch_add(1, Ordering::AcqRel);
         }
     }
-    /// Waits until all that was asked for is had. Giving up keeps what it holds already.
+    /// Waits until all that was asked for is had. Giving up keeps what it holds already. Younger ones in its way have a while to come
+    /// to their end, then they lose.
     pub async fn settled(&self, patience: &Patience) -> Result<(), Denied> {
-        let deadline = Instant::now().checked_add(patience.wait);
+        let began = Instant::now();
+        let deadline = began.checked_add(patience.wait);
+        let mut presses = [(away::PATIENCE_STUCK, true), (away::PATIENCE, false)].into_iter().peekable();
         loop {
             {
                 let state = self.locks.state.lock();
@@ -338,8 +379,10 @@ impl Party {
                     return Ok(());
                 }
             }
+            // Whoever waits for less has its say before it gives up.
+            let press = presses.peek().map(|(after, _)| began + (*after).min(patience.wait));
             let late = async {
-                match deadline {
+                match press.or(deadline) {
                     Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -348,12 +391,41 @@ impl Party {
                 // One permit is kept for whoever comes late: no wake-up is lost.
                 () = self.wake.notified() => continue,
                 () = patience.interrupt.raised() => Denied::Interrupted,
-                () = late => Denied::Timeout,
+                () = late => match presses.next() {
+                    Some((_, stuck)) => {
+                        self.press(stuck);
+                        continue;
+                    }
+                    None => Denied::Timeout,
+                },
             };
             if self.cancel() {
                 return Err(denied);
             }
         }
+    }
+    fn press(&self, stuck: bool) {
+        let mut state = self.locks.state.lock();
+        state.core.press(self.id, stuck);
+        self.locks.finish(state);
+    }
+    /// It asks no other node (its writes are at ONE).
+    pub fn alone(&self, alone: bool) {
+        if self.locks.hot.load(Ordering::Relaxed) > 0 {
+            let side = if alone { Side::Alone } else { Side::Here };
+            self.locks.state.lock().core.set_side(self.id, side);
+        }
+    }
+    /// Takes all of it, if nobody at all is in the way.
+    pub fn take_free(&self, wanted: &[Wanted]) -> bool {
+        let mut state = self.locks.state.lock();
+        let free = state.core.take_free(self.id, wanted);
+        self.locks.finish(state);
+        free
+    }
+    /// Somebody else looks after what it waits for.
+    pub fn wait_no_more(&self) {
+        self.cancel();
     }
     /// Asks and waits.
     pub async fn take(&self, wanted: &[Wanted], patience: &Patience) -> Result<(), Denied> {
@@ -374,7 +446,7 @@ impl Party {
         if let Some(known) = state.known.get_mut(&self.id) {
             known.waiting_since = None;
         }
-        self.locks.after(&mut state);
+        self.locks.finish(state);
         true
     }
     pub fn is_wounded(&self) -> bool {
@@ -403,7 +475,7 @@ impl Party {
     /// Which of these could be had at once.
     pub fn free(&self, wanted: &[Wanted]) -> Vec<bool> {
         let state = self.locks.state.lock();
-        wanted.iter().map(|(k, m)| state.core.is_free(Some(self.id), k, *m)).collect()
+        wanted.iter().map(|(k, m)| state.core.is_free_here(Some(self.id), k, *m)).collect()
     }
     pub fn holds(&self, key: &LockKey) -> Modes {
         self.locks.state.lock().core.held(self.id, key)
@@ -424,7 +496,7 @@ impl Party {
             return;
         }
         state.core.leave(self.id);
-        self.locks.after(&mut state);
+        self.locks.finish(state);
         if self.alone.load(Ordering::Acquire) {
             self.locks.alone.fetch_sub(1, Ordering::AcqRel);
         }

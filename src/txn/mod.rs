@@ -5,10 +5,10 @@
 //! locks to an older one hears of it at its next statement and is over. Dropped means rolled back. Must not know: SQL text, MySQL's
 //! errors.
 //!
-//! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit) → this page
-//! (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) → [`schema`] (schema changes between
-//! nodes) → [`xa`] (prepared by hand); [`tables`] is LOCK TABLES, [`freeze`] keeps everybody from changing anything, [`numbers`] draws
-//! blocks for AUTO_INCREMENT.
+//! Reading order: [`locks`] (the lock table) → [`statement`] (one statement on the lane) → [`alone`] (autocommit; [`together`]:
+//! several as one) → this page (open transactions) → [`commit`] and [`decide`] (its end, on this node and between nodes) →
+//! [`schema`] (schema changes between nodes) → [`xa`] (prepared by hand); [`tables`] is LOCK TABLES, [`freeze`] keeps everybody from
+//! changing anything, [`numbers`] draws blocks for AUTO_INCREMENT.
 
 pub mod alone;
 pub mod claims;
@@ -24,6 +24,7 @@ pub mod schema;
 mod shared;
 pub mod statement;
 pub mod tables;
+pub mod together;
 pub mod xa;
 
 use std::sync::Arc;
@@ -302,6 +303,7 @@ impl Transaction {
             return Err(Failed::Write(starling_apply::WriteError::Closed));
         };
         let party = open.party(home);
+        party.alone(call.level == Level::One);
         let work = Arc::new(Mutex::new(work));
         let versions = open.needs_versions(home);
         if !versions {

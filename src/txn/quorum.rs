@@ -10,20 +10,27 @@ use smallvec::SmallVec;
 use starling_apply::Engine;
 use starling_apply::claim::{Claim, ClaimKey, Mode, Version};
 use starling_apply::engine::Planned;
-use starling_log::{Body, Hlc, Placed, Stamp, VersionVector};
+use starling_log::{Body, Placed, Stamp, VersionVector};
 
 use super::decide::{Decided, Decider, Deciding, Level, Proposal, Refused};
+use super::locks::away::{age_of, stamp_of};
 use super::locks::core::Age;
 use super::locks::{self, Locks};
 use super::shared::Shared;
+use super::xa::Held;
 use crate::cluster::Cluster;
 use crate::cluster::commit::{self, Bars, Guard};
 
-use super::xa::Held;
+/// Of a larger transaction only the first of its keys may become hot.
+const HEATED_MAX: usize = 64;
+
+/// Whoever lost a race waits this long for the winner to be applied here.
+const BEHIND: Duration = Duration::from_millis(100);
 
 pub struct ClusterDecider {
     cluster: Arc<Cluster>,
     engine: Arc<Engine>,
+    locks: Arc<Locks>,
 }
 
 impl ClusterDecider {
@@ -35,6 +42,13 @@ impl ClusterDecider {
             engine: Arc::clone(&engine),
             locks: Arc::clone(&locks),
         }));
+        let asked = Arc::downgrade(&cluster);
+        locks.on_hot(Box::new(move |ask| {
+            asked.upgrade().is_some_and(|cluster| cluster.commit().home(ask))
+        }));
+        let told = Arc::clone(&locks);
+        cluster.commit().on_homing(Box::new(move |said| told.homing(said)));
+        let forced = Arc::clone(&locks);
         cluster.commit().on_wound(Arc::new(move |claims, age| {
             let wanted: Vec<locks::Wanted> = claims
                 .iter()
@@ -47,10 +61,10 @@ impl ClusterDecider {
                 })
                 .collect();
             // Where somebody commits already, the votes tell which of the two was first.
-            let party = locks.force(age_of(age), &wanted, locks::Kind::Peer)?;
+            let party = forced.force(age_of(age), &wanted, locks::Kind::Peer)?;
             Some(Box::new(party) as Guard)
         }));
-        Arc::new(ClusterDecider { cluster, engine })
+        Arc::new(ClusterDecider { cluster, engine, locks })
     }
 }
 
@@ -78,21 +92,24 @@ impl Bars for Kept {
     }
 }
 
-/// Ages go between nodes as stamps: milliseconds, and who came first within one.
-fn stamp_of(age: Age) -> Stamp {
-    let low = age.1.min(u64::from(u16::MAX));
-    Stamp {
-        hlc: Hlc(Hlc::from_ms(age.0).0 | low),
-        origin: 0,
+impl ClusterDecider {
+    /// Another transaction was first: the key is asked for at its home from now on, and whoever tries again starts from that one.
+    async fn lost(&self, why: &commit::Refused, keys: &[ClaimKey]) {
+        let commit::Refused::Conflict { key, behind } = why else { return };
+        if let Some(key) = key.and_then(|hash| keys.iter().find(|k| k.hash128() == hash)) {
+            self.locks.heat(key);
+        }
+        let Some(place) = *behind else { return };
+        let mut applied = self.engine.watch();
+        let shown = async { while !self.engine.applied().contains(place) && applied.changed().await.is_ok() {} };
+        // It may be that nobody ever knows what became of it.
+        let _ = tokio::time::timeout(BEHIND, shown).await;
     }
 }
 
-fn age_of(stamp: Stamp) -> Age {
-    Age(stamp.hlc.ms(), stamp.hlc.0 & u64::from(u16::MAX))
-}
-
 impl ClusterDecider {
-    async fn propose(&self, proposal: commit::Proposal, is_schema: impl Fn(u128) -> bool) -> Result<Decided, Refused> {
+    /// `keys`: those that may become hot.
+    async fn propose(&self, proposal: commit::Proposal, keys: &[ClaimKey], is_schema: impl Fn(u128) -> bool) -> Result<Decided, Refused> {
         self.cluster.commit().begun().await.map_err(refused)?;
         let verdict = self.cluster.commit().propose(proposal).map_err(refused)?;
         match verdict.await {
@@ -104,8 +121,11 @@ impl ClusterDecider {
                     stamp: decided.version.stamp,
                 },
             }),
-            Ok(Err(commit::Refused::Conflict { key: Some(key) })) if is_schema(key) => Err(Refused::Schema),
-            Ok(Err(why)) => Err(refused(why)),
+            Ok(Err(commit::Refused::Conflict { key: Some(key), .. })) if is_schema(key) => Err(Refused::Schema),
+            Ok(Err(why)) => {
+                self.lost(&why, keys).await;
+                Err(refused(why))
+            }
             Err(_) => Err(Refused::Unknown("the quorum was lost while the transaction was decided".to_owned())),
         }
     }
@@ -122,6 +142,7 @@ impl Decider for ClusterDecider {
         let schema = |c: &Claim| matches!(c.key, ClaimKey::Schema { .. }).then(|| c.key.clone());
         let schemas: SmallVec<[ClaimKey; 2]> = proposal.claims.iter().filter_map(schema).collect();
         Box::pin(async move {
+            let keys: Vec<ClaimKey> = writes(&proposal.claims);
             let proposal = commit::Proposal {
                 schema: self.engine.catalog().version,
                 body: Body::Rows(proposal.body),
@@ -134,7 +155,7 @@ impl Decider for ClusterDecider {
                 patience: Duration::ZERO,
             };
             let is_schema = |key: u128| schemas.iter().any(|s| s.hash128() == key);
-            self.propose(proposal, is_schema).await
+            self.propose(proposal, &keys, is_schema).await
         })
     }
 
@@ -150,9 +171,15 @@ impl Decider for ClusterDecider {
                 all: false,
                 patience,
             };
-            self.propose(proposal, |_| false).await
+            self.propose(proposal, &[], |_| false).await
         })
     }
+}
+
+/// What another transaction may have been first to: it is asked for at its home from then on.
+fn writes(claims: &[Claim]) -> Vec<ClaimKey> {
+    let exclusive = claims.iter().filter(|c| c.mode == Mode::Exclusive).take(HEATED_MAX);
+    exclusive.map(|c| c.key.clone()).collect()
 }
 
 fn refused(why: commit::Refused) -> Refused {

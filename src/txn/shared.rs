@@ -11,11 +11,14 @@ use super::freeze::Gate;
 use super::locks::core::Age;
 use super::locks::{Interrupt, Kind, Locks, Party, Patience};
 use super::numbers::Numbers;
+use super::together::Room;
 use super::xa::Held;
 
 pub struct Shared {
     pub engine: Arc<Engine>,
     pub locks: Arc<Locks>,
+    /// Statements that wait for rows, and may be taken along by whoever has them.
+    pub room: Arc<Room>,
     /// Set where transactions can be decided between nodes.
     pub decider: OnceLock<Arc<dyn Decider>>,
     /// Prepared branches of XA transactions.
@@ -29,6 +32,7 @@ impl Shared {
         Arc::new(Shared {
             engine,
             locks: Arc::default(),
+            room: Arc::default(),
             decider: OnceLock::new(),
             xa: Arc::default(),
             gate: Arc::default(),

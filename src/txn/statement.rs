@@ -51,6 +51,14 @@ pub struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
+    /// Nothing asked yet, by whoever has this party.
+    pub(super) fn by(party: &'a Party, locks: &'a Locks) -> Asked<'a> {
+        Asked {
+            claims: Vec::new(),
+            party: Some(party),
+            locks,
+        }
+    }
     /// Nothing asked yet, by the same one.
     pub fn none(other: &Asked<'a>) -> Asked<'a> {
         Asked {
@@ -217,7 +225,7 @@ pub(super) fn data<'a>(claims: impl Iterator<Item = &'a Claim>) -> Vec<Wanted> {
     claims.filter(here).map(wanted).collect()
 }
 
-fn keys(keys: Vec<(ClaimKey, Mode)>) -> impl Iterator<Item = Wanted> {
+pub(super) fn keys(keys: Vec<(ClaimKey, Mode)>) -> impl Iterator<Item = Wanted> {
     let here = |k: &ClaimKey| !matches!(k, ClaimKey::Schema { .. });
     keys.into_iter()
         .filter(move |(k, _)| here(k))

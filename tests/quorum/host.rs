@@ -371,6 +371,7 @@ impl Host {
                     self.snapshots.remove(&ticket);
                     out.push(Out::Answer(ticket, answer));
                 }
+                Effect::Home(_) => {}
                 Effect::Fence { origin, last, decided } => self.fence(origin, last, decided, out),
                 Effect::Epoch(_) => {}
                 Effect::Amnesia(why) => {

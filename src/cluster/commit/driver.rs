@@ -22,7 +22,7 @@ use super::learn::{self, Learned};
 use super::seats::Seats;
 use super::sync::{self, Batch};
 use super::world::NodeWorld;
-use super::{Commit, Verdict, Work, verdict};
+use super::{Commit, Homing, Verdict, Work, verdict};
 use crate::cluster::members::Id;
 use crate::cluster::quorum::node::{Recovered, Settings, Ticket, Undecided};
 use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Plant, Proposal, Record, Refusal, Seat, Voter, WriteNo, codec};
@@ -290,6 +290,7 @@ impl Driver {
                 self.release();
             }
             Work::Input(input) => self.step(input),
+            Work::Home(ask) => self.step(Input::Home(ask)),
             Work::Seen(tell) => {
                 let mut seen = self.cluster.log.held();
                 seen.merge(&self.node.prepared());
@@ -375,6 +376,7 @@ impl Driver {
         self.world.votes.rest();
         self.look();
         self.step(Input::Tick);
+        self.homing(Homing::Tick);
         let stable = self.node.stable();
         self.commit
             .stable
@@ -426,6 +428,7 @@ impl Driver {
                     }
                 }
                 Effect::Answer { ticket, answer } => self.answer(ticket, answer),
+                Effect::Home(told) => self.homing(Homing::Told(told)),
                 Effect::Epoch(epoch) => self.new_epoch(&epoch),
                 Effect::Supply { to, .. } => tracing::debug!(voter = to, "a member lacks entries: its stream brings them"),
                 Effect::Fetch { from, upto } => self.fetch(from, &upto),
@@ -477,6 +480,12 @@ impl Driver {
                 self.cluster.send(to, Bytes::from(frame));
             }
             messages.clear();
+        }
+    }
+
+    fn homing(&self, said: Homing) {
+        if let Some(homing) = self.commit.homing.get() {
+            homing(said);
         }
     }
 

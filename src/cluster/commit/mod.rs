@@ -32,12 +32,12 @@ use bytes::Bytes;
 use crossbeam::channel::bounded;
 use parking_lot::Mutex;
 use starling_apply::claim::{Claim, ClaimKey, Mode};
-use starling_log::{Body, Stamp, VersionVector};
+use starling_log::{Body, Place, Stamp, VersionVector};
 use tokio::sync::{oneshot, watch};
 
 use super::members::Id;
 use super::quorum::node::Undecided;
-use super::quorum::{self, Answer, Epoch, Input, Kind, Level, Refusal, Version, Voter};
+use super::quorum::{self, Answer, Ask, Epoch, Input, Kind, Level, Refusal, Told, Version, Voter};
 
 /// Work waiting, at most. Messages beyond it count as lost, proposals are refused.
 const QUEUE: usize = 65_536;
@@ -72,7 +72,11 @@ pub enum Refused {
     NoQuorum(String),
     /// Another transaction was first.
     #[error("another transaction was first")]
-    Conflict { key: Option<u128> },
+    Conflict {
+        key: Option<u128>,
+        /// The one that was first, if it is known: once it is applied here (or void), the same may succeed.
+        behind: Option<Place>,
+    },
     #[error("{0}")]
     Other(String),
 }
@@ -104,6 +108,17 @@ pub trait Bars: Send + Sync {
     fn barred(&self, claims: &mut dyn Iterator<Item = (u128, Mode)>) -> Option<u128>;
 }
 
+/// What is said here of locks at their homes.
+#[derive(Clone, Copy, Debug)]
+pub enum Homing {
+    Told(Told),
+    /// Some milliseconds have passed.
+    Tick,
+}
+
+/// Hears of locks at their homes; called by the driver, so it must not wait.
+pub type OnHoming = Box<dyn Fn(Homing) + Send + Sync>;
+
 /// Takes how far this node is.
 pub type Seen = Box<dyn FnOnce(VersionVector) + Send>;
 
@@ -116,6 +131,7 @@ enum Work {
     Remove(Voter, oneshot::Sender<Verdict>),
     Message(Id, Bytes),
     Input(Input),
+    Home(Ask),
     Seen(Seen),
     Undecided(TellUndecided),
     /// Held or applied grew, or somebody fell silent.
@@ -142,6 +158,7 @@ pub struct Commit {
     stable: watch::Sender<Stamp>,
     wound: Mutex<Option<Wound>>,
     bars: Mutex<Option<Arc<dyn Bars>>>,
+    homing: OnceLock<OnHoming>,
     /// Changes of members that the log held before the driver began; `None` since then.
     early: Mutex<Option<Vec<Input>>>,
     looking: AtomicBool,
@@ -175,6 +192,7 @@ impl Default for Commit {
             stable: watch::Sender::new(Stamp::default()),
             wound: Mutex::default(),
             bars: Mutex::default(),
+            homing: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
             looking: AtomicBool::new(false),
             running: AtomicBool::new(false),
@@ -250,6 +268,14 @@ impl Commit {
     /// Who knows of keys that are kept. Set once, before [`Commit`] runs.
     pub fn on_bars(&self, bars: Arc<dyn Bars>) {
         *self.bars.lock() = Some(bars);
+    }
+    /// Who hears of locks at their homes. Set once.
+    pub fn on_homing(&self, homing: OnHoming) {
+        let _ = self.homing.set(homing);
+    }
+    /// Asks for a lock at its home, or gives it back. `false`: nobody will answer.
+    pub fn home(&self, ask: Ask) -> bool {
+        self.running.load(Ordering::Acquire) && self.enter(Work::Home(ask)).is_ok()
     }
 
     /// Resolves when the transaction is decided and applied here.
@@ -450,12 +476,18 @@ fn verdict(answer: Answer) -> Verdict {
         Answer::Committed(version) => Ok(Decided { version, not_all: false }),
         Answer::NotAll(version) => Ok(Decided { version, not_all: true }),
         Answer::Refused(Refusal::NotReady(why)) => Err(Refused::NoQuorum(why.to_owned())),
-        Answer::Refused(Refusal::Ballot | Refusal::Again(_)) => Err(Refused::Conflict { key: None }),
+        Answer::Refused(Refusal::Ballot | Refusal::Again(_)) => Err(conflict(None, None)),
         Answer::Refused(Refusal::No(no)) => Err(match no {
-            No::Held { key, .. } | No::Changed { key, .. } | No::QueueAtHome { key } => Refused::Conflict { key: Some(key) },
-            No::Restamp { .. } | No::Dropped { .. } | No::Epoch { .. } | No::Start { .. } => Refused::Conflict { key: None },
+            No::Held { key, by } => conflict(Some(key), Some(by)),
+            No::Changed { key, newest } => conflict(Some(key), Some(newest.place)),
+            No::QueueAtHome { key } => conflict(Some(key), None),
+            No::Restamp { .. } | No::Dropped { .. } | No::Epoch { .. } | No::Start { .. } => conflict(None, None),
             No::Early { ms } => Refused::Other(format!("the clock of this node is {ms} ms ahead of a member's")),
             No::Fenced { .. } | No::Final { .. } => Refused::Other("this node is being removed from the cluster".to_owned()),
         }),
     }
+}
+
+fn conflict(key: Option<u128>, behind: Option<Place>) -> Refused {
+    Refused::Conflict { key, behind }
 }

@@ -411,9 +411,10 @@ variants!(No {
 variants!(Settled { 0 Known(outcome); 1 Pruned; });
 variants!(HomeMessage {
     0 Lock { request, key, age };
-    1 Granted { request, key, newest };
-    2 Wound { request, key };
-    3 Release { request, key };
+    1 Granted { request, key, newest, contended };
+    2 Awaited { request, key, age };
+    3 Release { request, key, newest };
+    4 Queued { request, key };
 });
 variants!(Message {
     0 Prepare(prepare);

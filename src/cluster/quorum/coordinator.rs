@@ -351,6 +351,7 @@ impl Node {
             return;
         }
         let Some(attempt) = self.attempts.remove(&place.seq) else { return };
+        self.home_decided(&attempt.prepare, outcome, cx);
         let Some(ticket) = attempt.ticket else { return };
         let version = super::ids::Version {
             stamp: attempt.prepare.stamp,

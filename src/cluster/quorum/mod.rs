@@ -9,8 +9,8 @@
 //! sockets, how entries are stored.
 //!
 //! Reading order: [`ids`] → [`message`] → [`record`] → [`node`] (inputs, effects, the world) → `state` (one voter) → `coordinator`
-//! (its own transactions) → `acceptor` (everybody's) → `reserved` (who must not starve) → `recovery` (ballots) → `settle` (decided: log, tables, clearing) → `floors`
-//! → `epochs` → `start` (what others remember).
+//! (its own transactions) → `acceptor` (everybody's) → `reserved` (who must not starve) → `recovery` (ballots) → `settle` (decided:
+//! log, tables, clearing) → `floors` → `epochs` → `start` (what others remember); [`home`] (locks of hot rows: nothing rests on them).
 
 mod acceptor;
 pub mod codec;
@@ -31,6 +31,7 @@ mod settle;
 mod start;
 mod state;
 
+pub use home::{Ask, HomeMessage, Told};
 pub use ids::{Ballot, Epoch, Outcome, Seat, Version, Voter, WriteNo};
 pub use message::{Change, Claim, Frame, Gossip, Head, Kind, Level, Message, Mode, No, Prepare, Proposal, Settled, Vote};
 pub use node::{Answer, Effect, Input, Recovered, Refusal, Settings, Ticket, World};

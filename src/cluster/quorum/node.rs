@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use starling_log::{Hlc, Origin, Place, Stamp, VersionVector};
 
+use super::home;
 use super::ids::{Epoch, Outcome, Seat, Version, Voter, WriteNo};
 use super::message::{Change, Claim, Frame, Message, No, Prepare, Proposal};
 use super::plant::Plant;
@@ -59,6 +60,8 @@ pub enum Input {
     },
     /// The operator answers for those who cannot be asked (PROTOCOL 2).
     Trusted,
+    /// About a lock at a key's home (PROTOCOL 14).
+    Home(home::Ask),
     /// Time has passed; every few milliseconds.
     Tick,
 }
@@ -95,6 +98,8 @@ pub enum Effect {
         ticket: Ticket,
         answer: Answer,
     },
+    /// About a lock at a key's home (PROTOCOL 14).
+    Home(home::Told),
     /// Entries of this origin beyond this number are not to be taken; `None`: the fence did not come to be. `decided`: what the log
     /// holds beyond it is void, and is taken out before the fold (PROTOCOL 18).
     Fence {

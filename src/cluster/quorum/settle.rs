@@ -156,6 +156,7 @@ impl Node {
                 self.keys.add(prepare, true);
             }
             self.logged.advance(origin, place.seq);
+            self.grown = true;
             cx.out.push(Effect::Learn {
                 place,
                 prepare: prepare.clone(),
@@ -195,6 +196,7 @@ impl Node {
         self.held.merge(vector);
         let news: Vec<(Origin, u64)> = vector.iter().filter(|(origin, seq)| *seq > self.logged.get(*origin)).collect();
         self.logged.merge(vector);
+        self.grown |= !news.is_empty();
         for (origin, seq) in news {
             let streamed = self.holds.range(Place { origin, seq: 0 }..=Place { origin, seq });
             let streamed: Vec<Place> = streamed
@@ -218,6 +220,7 @@ impl Node {
 
     pub(super) fn on_applied(&mut self, vector: &VersionVector, cx: &mut Cx) {
         self.applied.merge(vector);
+        self.home_applied(cx);
         let told: Vec<Place> = self
             .waiting
             .keys()

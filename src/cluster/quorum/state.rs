@@ -8,6 +8,7 @@ use std::sync::Arc;
 use starling_log::{Origin, Place, Stamp, VersionVector};
 
 use super::coordinator::Attempt;
+use super::home::Homes;
 use super::ids::{Ballot, Epoch, Outcome, Seat, Version, Voter, WriteNo};
 use super::keys::Keys;
 use super::message::{Frame, Gossip, Head, Message, Prepare, Vote};
@@ -107,6 +108,8 @@ pub struct Node {
     /// Sequences whose next entry waits for its changes to be durable in `pending`.
     pub(super) unexplained: BTreeSet<Origin>,
     pub(super) parked: BTreeMap<Place, (Arc<Prepare>, Voter)>,
+    /// More was handed to the log since the parked were looked at.
+    pub(super) grown: bool,
     pub(super) attempts: BTreeMap<u64, Attempt>,
     pub(super) contests: BTreeMap<Place, Contest>,
     /// Decided, told when applied.
@@ -114,6 +117,7 @@ pub struct Node {
     pub(super) peers: BTreeMap<Voter, PeerState>,
     pub(super) fences: BTreeMap<Origin, Fence>,
     pub(super) check: Check,
+    pub(super) homes: Homes,
     pub(super) stable: Stamp,
     pub(super) floor: Stamp,
     /// What was applied when the floor was last looked at.
@@ -160,6 +164,7 @@ impl Node {
             applied: recovered.applied,
             unexplained: BTreeSet::new(),
             parked: BTreeMap::new(),
+            grown: false,
             attempts: BTreeMap::new(),
             contests: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -170,6 +175,7 @@ impl Node {
                 flush: recovered.flush,
                 ..Check::default()
             },
+            homes: Homes::default(),
             stable: Stamp::default(),
             floor: Stamp::default(),
             floor_at: VersionVector::new(),
@@ -204,9 +210,15 @@ impl Node {
             Input::Changed { version, causes, change } => self.changed(version, &causes, &change, cx),
             Input::Silent { voter, silent } => self.peers.entry(voter).or_default().silent = silent,
             Input::Trusted => self.check.done = !self.check.lost,
+            Input::Home(ask) => self.ask_home(ask, cx),
             Input::Tick => self.tick(cx),
         }
         self.own_messages(cx);
+        // What waits for causes is voted on as soon as they are here.
+        if std::mem::take(&mut self.grown) && !self.parked.is_empty() {
+            self.tick_parked(cx);
+            self.own_messages(cx);
+        }
     }
 
     fn on_frame(&mut self, frame: Frame, cx: &mut Cx) {
@@ -252,8 +264,7 @@ impl Node {
             Message::Gossip(gossip) => self.on_gossip(from, *gossip, cx),
             Message::Check { flush } => self.on_check(from, flush, cx),
             Message::CheckAnswer { flush, quorum, one } => self.on_check_answer(from, flush, quorum, one, cx),
-            // Home locks are the node's own table's (see `home`).
-            Message::Home(_) => {}
+            Message::Home(message) => self.on_home(from, message, cx),
         }
     }
 
@@ -266,6 +277,7 @@ impl Node {
             self.tick_holds(cx);
             self.tick_contests(cx);
             self.tick_parked(cx);
+            self.tick_home(cx);
         }
         self.tick_gossip(cx);
     }

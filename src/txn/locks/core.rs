@@ -3,9 +3,14 @@
 //! Rules. A request is granted if it conflicts with no other holder and with no *older* waiter; else it waits, and every younger
 //! holder in its way is **wounded**: its locks are gone at once, and it hears of it when it next asks. Who is *firm* (its commit is
 //! under way, or it holds LOCK TABLES) is never wounded, and must ask for nothing more. Queues stand in order of age. So whoever waits
-//! does so for an older one or a firm one, and nobody waits in a circle.
+//! does so for an older one or a firm one, and nobody waits in a circle. A **patient** table wounds only when it is told to
+//! ([`Core::press`]: most younger holders are done sooner than that), or where those who are here wait in a circle.
+//!
+//! Some parties stand for other nodes ([`Side`]): they are in nobody's way but that of this node's transactions.
 //!
 //! Promises: [`Core::check`] (tests call it after every step). Must not know: time, threads, sessions, what keys mean.
+
+mod circle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
@@ -45,6 +50,26 @@ pub struct Wound<K> {
     pub key: K,
 }
 
+/// Whom a party stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    #[default]
+    Here,
+    /// A writer at ONE: asks no other node.
+    Alone,
+    /// A transaction of another node that is prepared here.
+    Guard,
+    /// A key's home lock is (to be) another node's.
+    Away,
+}
+
+impl Side {
+    fn ignores(self, other: Side) -> bool {
+        use Side::*;
+        matches!((self, other), (Guard | Away, Guard | Away) | (Alone, Away) | (Away, Alone))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     Open,
@@ -56,6 +81,7 @@ struct Party<K> {
     age: Age,
     /// Whose locks are no hindrance to it (and its own none to that one): a session's LOCK TABLES.
     friend: Option<PartyId>,
+    side: Side,
     standing: Standing,
     held: Vec<K>,
     waits: Vec<K>,
@@ -70,6 +96,8 @@ struct Lock {
 }
 
 pub struct Core<K> {
+    /// Wounds only when told to.
+    pub patient: bool,
     locks: HashMap<K, Lock>,
     /// How many of them are data.
     data: usize,
@@ -82,6 +110,7 @@ pub struct Core<K> {
 impl<K> Default for Core<K> {
     fn default() -> Core<K> {
         Core {
+            patient: false,
             locks: HashMap::new(),
             data: 0,
             parties: BTreeMap::new(),
@@ -107,6 +136,7 @@ impl<K: Key> Core<K> {
         let party = Party {
             age,
             friend,
+            side: Side::Here,
             standing: Standing::Open,
             held: Vec::new(),
             waits: Vec::new(),
@@ -158,11 +188,21 @@ impl<K: Key> Core<K> {
         if self.is_wounded(id) {
             return Answer::Wounded;
         }
-        if !wait && wanted.iter().any(|(k, m)| !self.is_free(Some(id), k, *m)) {
-            return Answer::Refused;
+        if !wait {
+            if wanted.iter().any(|(k, m)| !self.is_free_here(Some(id), k, *m)) {
+                return Answer::Refused;
+            }
+            wanted.iter().for_each(|(k, m)| self.grant(id, k, *m));
+            return Answer::Granted;
         }
         for (key, modes) in wanted {
             self.ask(id, key, *modes);
+        }
+        if !self.is_settled(id) {
+            self.break_circles(id);
+        }
+        if self.is_wounded(id) {
+            return Answer::Wounded;
         }
         if !self.is_settled(id) {
             return Answer::Waiting;
@@ -170,6 +210,35 @@ impl<K: Key> Core<K> {
         // It needs no waking: it has its answer.
         self.woken.retain(|w| *w != id);
         Answer::Granted
+    }
+    /// It has the key beside firm holders who need it no more, if it is the next in the queue.
+    pub fn overtake(&mut self, id: PartyId, key: &K) {
+        let Some(lock) = self.locks.get_mut(key) else { return };
+        let modes = match lock.queue.first() {
+            Some((_, first, modes)) if *first == id => *modes,
+            _ => return,
+        };
+        let firm = |h: &PartyId| {
+            self.parties
+                .get(h)
+                .is_none_or(|p| p.standing == Standing::Firm || p.side == Side::Guard)
+        };
+        if !lock.holders.iter().all(|(h, _)| firm(h)) {
+            return;
+        }
+        lock.queue.remove(0);
+        if let Some(party) = self.parties.get_mut(&id) {
+            party.waits.retain(|k| k != key);
+        }
+        self.grant(id, key, modes);
+    }
+    /// All of it, if nobody at all is in the way.
+    pub fn take_free(&mut self, id: PartyId, wanted: &[(K, Modes)]) -> bool {
+        let free = !self.is_wounded(id) && wanted.iter().all(|(k, m)| self.is_free(id, k, *m));
+        if free {
+            wanted.iter().for_each(|(k, m)| self.grant(id, k, *m));
+        }
+        free
     }
     /// Is there nothing left that it waits for (granted, or wounded)?
     pub fn is_settled(&self, id: PartyId) -> bool {
@@ -188,15 +257,23 @@ impl<K: Key> Core<K> {
             self.advance(&key);
         }
     }
-    /// Would `modes` be granted at once? `None`: to somebody who holds nothing and is younger than all.
-    pub fn is_free(&self, id: Option<PartyId>, key: &K, modes: Modes) -> bool {
+    /// Would `modes` be granted at once?
+    fn is_free(&self, id: PartyId, key: &K, modes: Modes) -> bool {
+        self.is_free_but(Some(id), key, modes, false)
+    }
+    /// Is nobody of this node in the way? `None`: of somebody who holds nothing and is younger than all.
+    pub fn is_free_here(&self, id: Option<PartyId>, key: &K, modes: Modes) -> bool {
+        self.is_free_but(id, key, modes, true)
+    }
+    fn is_free_but(&self, id: Option<PartyId>, key: &K, modes: Modes, here: bool) -> bool {
         let Some(lock) = self.locks.get(key) else { return true };
         let party = id.and_then(|id| self.parties.get(&id));
         let age = party.map_or(Age(u64::MAX, u64::MAX), |p| p.age);
         if id.is_some_and(|id| lock.modes_of(id).covers(modes)) {
             return true;
         }
-        let stranger = |other: PartyId| id.is_none_or(|id| other != id && !self.are_friends(id, other));
+        let away = |other: PartyId| here && self.side(other) == Side::Away;
+        let stranger = |other: PartyId| !away(other) && id.is_none_or(|id| other != id && !self.are_friends(id, other));
         let held = lock.holders.iter().any(|(h, m)| stranger(*h) && m.conflicts(modes));
         let queued = lock.queue.iter().any(|(a, w, m)| *a < age && stranger(*w) && m.conflicts(modes));
         !held && !queued
@@ -289,7 +366,15 @@ impl<K: Key> Core<K> {
 
     fn are_friends(&self, a: PartyId, b: PartyId) -> bool {
         let says = |one: PartyId, other: PartyId| self.parties.get(&one).is_some_and(|p| p.friend == Some(other));
-        says(a, b) || says(b, a)
+        says(a, b) || says(b, a) || self.side(a).ignores(self.side(b))
+    }
+    pub fn side(&self, id: PartyId) -> Side {
+        self.parties.get(&id).map_or(Side::Here, |p| p.side)
+    }
+    pub fn set_side(&mut self, id: PartyId, side: Side) {
+        if let Some(party) = self.parties.get_mut(&id) {
+            party.side = side;
+        }
     }
     /// Conflicting holders.
     fn in_the_way(&self, id: PartyId, key: &K, modes: Modes) -> Vec<PartyId> {
@@ -298,23 +383,51 @@ impl<K: Key> Core<K> {
         conflicting.map(|(h, _)| *h).filter(|h| !self.are_friends(id, *h)).collect()
     }
     fn ask(&mut self, id: PartyId, key: &K, modes: Modes) {
-        if self.is_free(Some(id), key, modes) {
+        if self.is_free(id, key, modes) {
             self.grant(id, key, modes);
             return;
         }
         let Some(age) = self.age(id) else { return };
         // In the queue before others lose their locks: what they give back is not for the younger ones behind.
         self.enqueue(id, age, key, modes);
+        if !self.patient {
+            self.press_for(id, key, false);
+        }
+        self.advance(key);
+    }
+    /// It has waited for long enough: younger holders in its way are wounded (`stuck`: only those who wait themselves).
+    pub fn press(&mut self, id: PartyId, stuck: bool) {
+        for key in self.parties.get(&id).map(|p| p.waits.clone()).unwrap_or_default() {
+            self.press_for(id, &key, stuck);
+            self.advance(&key);
+        }
+    }
+    fn press_for(&mut self, id: PartyId, key: &K, stuck: bool) {
+        let Some(modes) = self.queued(id, key) else { return };
+        let Some(age) = self.age(id) else { return };
         for other in self.in_the_way(id, key, modes) {
-            let younger = self
-                .parties
-                .get(&other)
-                .is_some_and(|p| p.standing == Standing::Open && p.age > age);
-            if younger {
+            let gives_way = |p: &Party<K>| p.standing == Standing::Open && p.age > age && (!stuck || !p.waits.is_empty());
+            if self.parties.get(&other).is_some_and(gives_way) {
                 self.wound(other, id, key);
             }
         }
-        self.advance(key);
+    }
+    fn queued(&self, id: PartyId, key: &K) -> Option<Modes> {
+        let lock = self.locks.get(key)?;
+        lock.queue.iter().find(|(_, w, _)| *w == id).map(|(_, _, modes)| *modes)
+    }
+    /// Who waits for a key, but for parties that stand for other nodes.
+    pub fn waiters(&self, key: &K) -> impl Iterator<Item = PartyId> + '_ {
+        let queue = self.locks.get(key).into_iter().flat_map(|lock| &lock.queue);
+        queue.map(|(_, id, _)| *id).filter(|id| self.side(*id) == Side::Here)
+    }
+    /// Who holds it.
+    pub fn holders(&self, key: &K) -> impl Iterator<Item = PartyId> + '_ {
+        self.locks.get(key).into_iter().flat_map(|lock| &lock.holders).map(|(id, _)| *id)
+    }
+    /// What it waits for.
+    pub fn waits(&self, id: PartyId) -> &[K] {
+        self.parties.get(&id).map_or(&[], |p| p.waits.as_slice())
     }
     fn enqueue(&mut self, id: PartyId, age: Age, key: &K, modes: Modes) {
         let lock = self.lock_of(key);
@@ -358,7 +471,7 @@ impl<K: Key> Core<K> {
         let Some(lock) = self.locks.get(key) else { return };
         let waiting: Vec<(PartyId, Modes)> = lock.queue.iter().map(|(_, w, m)| (*w, *m)).collect();
         for (id, modes) in waiting {
-            if !self.is_free(Some(id), key, modes) {
+            if !self.is_free(id, key, modes) {
                 continue;
             }
             if let Some(lock) = self.locks.get_mut(key) {
@@ -384,7 +497,7 @@ impl<K: Key> Core<K> {
     }
     fn wound(&mut self, victim: PartyId, by: PartyId, key: &K) {
         let Some(party) = self.parties.get_mut(&victim) else { return };
-        if party.standing != Standing::Open {
+        if party.standing != Standing::Open || party.side == Side::Away {
             return;
         }
         party.standing = Standing::Wounded;
@@ -422,10 +535,11 @@ impl<K: Key> Core<K> {
             }
             for (age, waiter, modes) in &lock.queue {
                 assert!(self.parties[waiter].waits.contains(key));
-                assert!(!self.is_free(Some(*waiter), key, *modes), "it waits for nothing");
+                assert!(!self.is_free(*waiter, key, *modes), "it waits for nothing");
                 for holder in self.in_the_way(*waiter, key, *modes) {
                     let party = &self.parties[&holder];
-                    assert!(party.standing == Standing::Firm || party.age < *age, "it waits for a younger one");
+                    let fine = self.patient || party.standing == Standing::Firm || party.age < *age;
+                    assert!(fine, "it waits for a younger one");
                 }
             }
         }

@@ -80,7 +80,7 @@ fn readers_do_not_overtake_an_older_writer() {
     assert_eq!(core.request(first, &want(&[(1, S)]), true), Answer::Granted);
     assert_eq!(core.request(writer, &want(&[(1, X)]), true), Answer::Waiting);
     assert_eq!(core.request(late, &want(&[(1, S)]), true), Answer::Waiting);
-    assert!(!core.is_free(None, &1, Modes::from(S)), "nor does a statement that only looks");
+    assert!(!core.is_free_here(None, &1, Modes::from(S)), "nor does a statement that only looks");
     core.leave(first);
     assert_eq!(core.take_woken(), [writer]);
     core.leave(writer);
@@ -158,6 +158,82 @@ fn who_comes_first_is_the_older_unless_somebody_waits_for_it() {
     core.leave(third);
 }
 
+fn patient() -> (Core<u8>, [PartyId; 3]) {
+    let (mut core, ids) = three();
+    core.patient = true;
+    (core, ids)
+}
+
+#[test]
+fn a_patient_table_lets_the_younger_finish_until_it_is_pressed() {
+    let (mut core, [old, middle, young]) = patient();
+    core.request(young, &want(&[(1, X)]), true);
+    core.request(middle, &want(&[(2, X)]), true);
+    assert_eq!(core.request(old, &want(&[(1, X), (2, X)]), true), Answer::Waiting);
+    core.check();
+    assert_eq!(core.request(young, &want(&[(3, X)]), true), Answer::Granted, "it goes on");
+    assert_eq!(core.request(middle, &want(&[(3, X)]), true), Answer::Waiting);
+    core.press(old, true);
+    assert!(core.is_wounded(middle) && !core.is_wounded(young), "only those who wait themselves");
+    core.press(old, false);
+    assert!(core.is_wounded(young) && core.is_settled(old));
+    core.check();
+}
+
+#[test]
+fn who_closes_a_circle_has_its_youngest_wounded_at_once() {
+    let (mut core, [old, middle, young]) = patient();
+    core.request(old, &want(&[(1, X)]), true);
+    core.request(middle, &want(&[(2, X)]), true);
+    core.request(young, &want(&[(3, X)]), true);
+    assert_eq!(core.request(old, &want(&[(2, X)]), true), Answer::Waiting);
+    assert_eq!(core.request(middle, &want(&[(3, X)]), true), Answer::Waiting);
+    assert_eq!(core.take_wounds().len(), 0);
+    assert_eq!(core.request(young, &want(&[(1, X)]), true), Answer::Wounded);
+    assert_eq!(core.take_wounds().len(), 1);
+    assert!(core.is_settled(middle) && !core.is_settled(old));
+    core.check();
+}
+
+#[test]
+fn a_circle_over_the_order_of_a_queue_is_one_too() {
+    let (mut core, [old, middle, young]) = patient();
+    core.request(young, &want(&[(1, X)]), true);
+    core.request(middle, &want(&[(2, X)]), true);
+    assert_eq!(core.request(middle, &want(&[(1, X)]), true), Answer::Waiting);
+    // In front of the other on the one key, behind it on the other.
+    assert_eq!(core.request(old, &want(&[(1, X), (2, X)]), true), Answer::Waiting);
+    assert!(core.is_wounded(middle));
+    core.leave(young);
+    assert!(core.is_settled(old));
+    core.check();
+}
+
+#[test]
+fn other_nodes_are_in_the_way_of_those_here_only() {
+    let (mut core, [away, here, alone]) = patient();
+    core.set_side(away, Side::Away);
+    core.set_side(alone, Side::Alone);
+    assert_eq!(core.request(away, &want(&[(1, S)]), true), Answer::Granted);
+    assert!(core.make_firm(away));
+    assert_eq!(core.request(here, &want(&[(1, S)]), true), Answer::Granted, "who reads asks nobody");
+    assert_eq!(core.request(here, &want(&[(1, X)]), true), Answer::Waiting);
+    assert!(core.waiters(&1).eq([here]));
+    core.cancel(here);
+    assert_eq!(
+        core.request(here, &want(&[(1, X)]), false),
+        Answer::Granted,
+        "NOWAIT does not wait for others"
+    );
+    core.leave(here);
+    assert_eq!(core.request(alone, &want(&[(1, X)]), true), Answer::Granted);
+    let guard = core.join(Age(9, 0), None);
+    core.set_side(guard, Side::Guard);
+    core.leave(alone);
+    assert!(core.force(guard, &want(&[(1, X)])));
+    assert!(!core.is_wounded(away));
+}
+
 /// One random transaction: batches of locks, one after another.
 type Script = Vec<Vec<(u8, u8)>>;
 
@@ -167,8 +243,11 @@ fn mode(n: u8) -> Mode {
 
 /// Runs scripts step by step in the order that `turns` gives; first attempts are renewed before their second batch, wounded ones
 /// start again at their age. Returns the steps it took.
-fn play(scripts: &[Script], turns: &[usize]) -> usize {
-    let mut core: Core<u8> = Core::default();
+fn play(scripts: &[Script], turns: &[usize], patient: bool) -> usize {
+    let mut core: Core<u8> = Core {
+        patient,
+        ..Core::default()
+    };
     let mut ids: Vec<Option<PartyId>> = vec![None; scripts.len()];
     let mut at = vec![0; scripts.len()];
     let mut done = vec![false; scripts.len()];
@@ -217,7 +296,9 @@ proptest! {
         scripts in prop::collection::vec(prop::collection::vec(prop::collection::vec((0_u8..6, 0_u8..4), 1..4), 0..5), 1..7),
         turns in prop::collection::vec(0_usize..100, 1..60),
     ) {
-        play(&scripts, &turns);
+        play(&scripts, &turns, false);
+        // All circles are here: nobody has to be pressed.
+        play(&scripts, &turns, true);
     }
 }
 

@@ -1,6 +1,8 @@
 use starling_apply::layout::Key as RowKey;
 
 use super::*;
+use crate::cluster::commit::Homing;
+use crate::cluster::quorum::{Ask, Told};
 
 fn row(n: i64, mode: Mode) -> Wanted {
     let key = ClaimKey::Row {
@@ -174,4 +176,45 @@ async fn who_has_left_can_lock_nothing_any_more() {
     assert_eq!(kept.request(&[row(2, Mode::Exclusive)], true), Answer::Wounded);
     drop(kept);
     young.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_hot_key_is_asked_for_at_home_and_passed_on_in_time() {
+    let (locks, first, second) = two();
+    let asked: Arc<Mutex<Vec<Ask>>> = Arc::default();
+    let to = Arc::clone(&asked);
+    locks.on_hot(Box::new(move |ask| {
+        to.lock().push(ask);
+        true
+    }));
+    let (LockKey::Data(key), _) = row(1, Mode::Exclusive) else {
+        panic!()
+    };
+    let id = key.hash128();
+    locks.heat(&key);
+    assert!(locks.is_hot(&key));
+    // Who only shares it, or writes at ONE, asks nobody.
+    second.take(&[row(1, Mode::Shared)], &patience(1)).await.unwrap();
+    second.leave();
+    assert_eq!(asked.lock().len(), 0);
+    assert_eq!(first.request(&[row(1, Mode::Exclusive)], true), Answer::Waiting);
+    assert!(matches!(asked.lock()[..], [Ask::Want { key, .. }] if key == id));
+    locks.homing(Homing::Told(Told::Had { key: id, contended: true }));
+    first.settled(&patience(1)).await.unwrap();
+    // Somebody younger elsewhere waits; somebody still younger here.
+    let elsewhere = Some(away::stamp_of(locks.age(2)));
+    locks.homing(Homing::Told(Told::Awaited { key: id, age: elsewhere }));
+    let third = locks.join(locks.age(3), 3, Kind::Statement, None);
+    assert_eq!(third.request(&[row(1, Mode::Exclusive)], true), Answer::Waiting);
+    assert_eq!(asked.lock().len(), 1, "it is in use");
+    assert!(first.make_firm());
+    locks.homing(Homing::Told(Told::Decided { key: id }));
+    assert!(
+        matches!(asked.lock()[1..], [Ask::Give { .. }, Ask::Want { .. }]),
+        "what is decided goes on at once"
+    );
+    first.leave();
+    assert_eq!(third.settled(&patience(1)).await, Err(Denied::Timeout));
+    locks.homing(Homing::Told(Told::Had { key: id, contended: true }));
+    third.take(&[row(1, Mode::Exclusive)], &patience(1)).await.unwrap();
 }
