@@ -111,9 +111,7 @@ impl Members {
     pub fn decide_removal(&self, member: &Member) -> Result<Option<Remove>, String> {
         match member.ban {
             Ban::Removed => Ok(None),
-            _ if member.member == 1 => {
-                Err("the founding node cannot be removed: in this version it admits nodes".to_owned())
-            }
+            _ if member.member == 1 => Err("the founding node cannot be removed: in this version it admits nodes".to_owned()),
             _ => Ok(Some(removal(member))),
         }
     }

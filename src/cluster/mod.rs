@@ -465,6 +465,7 @@ impl Cluster {
             held: peers::list(&self.log.held()),
             applied: applied.map(|a| peers::list(&a)).unwrap_or_default(),
             flush: self.log.flush_number(),
+            votes: self.commit.votes(),
             echo: self.peers.echo(to),
             hints,
         }

@@ -35,6 +35,10 @@ impl Hint {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 /// What a node says on its streams, several times a second.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Heartbeat {
@@ -42,6 +46,9 @@ pub struct Heartbeat {
     pub held: Vec<(Origin, u64)>,
     pub applied: Vec<(Origin, u64)>,
     pub flush: u64,
+    /// It takes part in decisions; `false`: it has not for a while (its log is not known to be whole yet, for one).
+    #[serde(default = "yes")]
+    pub votes: bool,
     /// The last heartbeat that the speaker got from the listener.
     pub echo: Option<Echo>,
     pub hints: Vec<Hint>,
@@ -58,6 +65,7 @@ pub struct Peer {
     pub held: VersionVector,
     pub applied: VersionVector,
     pub flush: u64,
+    pub votes: bool,
     pub offset: Offset,
     /// Its last heartbeat, for the echo.
     echo: Option<Echo>,
@@ -88,6 +96,7 @@ impl Peer {
             held: VersionVector::new(),
             applied: VersionVector::new(),
             flush: 0,
+            votes: true,
             offset: Offset::default(),
             echo: None,
             behind_since: None,
@@ -177,6 +186,7 @@ impl Peers {
         peer.held = vector(&heartbeat.held);
         peer.applied = vector(&heartbeat.applied);
         peer.flush = peer.flush.max(heartbeat.flush);
+        peer.votes = heartbeat.votes;
         if let Some(echo) = heartbeat.echo {
             peer.offset.note(echo, heartbeat.now_ms, now_ms);
         }
@@ -198,6 +208,11 @@ impl Peers {
                 peer.behind_since = None;
             }
         }
+    }
+
+    /// Does it say that it takes part in decisions?
+    pub fn votes(&self, identity: Id) -> bool {
+        self.map.lock().get(&identity).is_none_or(|p| p.votes)
     }
 
     /// The offset to a quorum of those that are measured.
@@ -397,6 +412,7 @@ mod tests {
             held: vec![(3, 5)],
             applied: vec![],
             flush: 0,
+            votes: true,
             echo: None,
             hints: vec![],
         };

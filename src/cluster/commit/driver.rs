@@ -22,7 +22,7 @@ use super::learn::{self, Learned};
 use super::seats::Seats;
 use super::sync::{self, Batch};
 use super::world::NodeWorld;
-use super::{Commit, Homing, Verdict, Work, verdict};
+use super::{Commit, HINDERED, Homing, Verdict, Work, verdict};
 use crate::cluster::members::Id;
 use crate::cluster::quorum::node::{Recovered, Settings, Ticket, Undecided};
 use crate::cluster::quorum::{Answer, Effect, Epoch, Input, Message, Node, Plant, Proposal, Record, Refusal, Seat, Voter, WriteNo, codec};
@@ -60,6 +60,8 @@ pub(super) struct Driver {
     applied: Arc<VersionVector>,
     /// Since when too few others are reached.
     lonely: Option<Instant>,
+    /// Since when this node cannot vote.
+    hindered: Option<Instant>,
     last_tick: Instant,
     explained: Instant,
     stopped: bool,
@@ -158,6 +160,7 @@ impl Cluster {
             seats,
             applied,
             lonely: None,
+            hindered: None,
             last_tick: Instant::now(),
             explained: Instant::now(),
             stopped: false,
@@ -382,6 +385,12 @@ impl Driver {
             .stable
             .send_if_modified(|known| std::mem::replace(known, stable) != stable);
         self.explain();
+        match self.node.hindrance() {
+            None => self.hindered = None,
+            Some(_) => drop(self.hindered.get_or_insert_with(Instant::now)),
+        }
+        let hindered = self.hindered.is_some_and(|since| since.elapsed() > HINDERED);
+        self.commit.hindered.store(hindered, Ordering::Release);
         let now = self.seats.look(self.node.epoch());
         self.commit.reachable.store(now.reachable, Ordering::Release);
         for (voter, silent) in now.changed {

@@ -41,6 +41,8 @@ use super::quorum::{self, Answer, Ask, Epoch, Input, Kind, Level, Refusal, Told,
 
 /// Work waiting, at most. Messages beyond it count as lost, proposals are refused.
 const QUEUE: usize = 65_536;
+/// Whoever cannot vote for longer is no part of a quorum in reach: what is shorter (a start, a change of members) is waited for.
+const HINDERED: std::time::Duration = std::time::Duration::from_secs(1);
 /// Rounds of work for one caller, at most: the thread that ticks takes over from those who have other things to do.
 const ROUNDS: usize = 4;
 /// How long people are kept waiting for a list.
@@ -162,6 +164,8 @@ pub struct Commit {
     /// Changes of members that the log held before the driver began; `None` since then.
     early: Mutex<Option<Vec<Input>>>,
     looking: AtomicBool,
+    /// What hinders this node from voting has not passed for [`HINDERED`].
+    hindered: AtomicBool,
     running: AtomicBool,
     /// When a driver ran first.
     since: OnceLock<Instant>,
@@ -195,6 +199,7 @@ impl Default for Commit {
             homing: OnceLock::new(),
             early: Mutex::new(Some(Vec::new())),
             looking: AtomicBool::new(false),
+            hindered: AtomicBool::new(false),
             running: AtomicBool::new(false),
             since: OnceLock::new(),
             begin: tokio::sync::Notify::new(),
@@ -259,6 +264,10 @@ impl Commit {
     fn may_propose(&self) -> Result<(), String> {
         let fresh = self.since.get().is_some_and(|since| since.elapsed() < held::START_GRACE);
         if fresh { Ok(()) } else { self.has_quorum() }
+    }
+    /// Does this node take part in decisions, as far as the others should count on it?
+    pub(super) fn votes(&self) -> bool {
+        !self.hindered.load(Ordering::Acquire)
     }
     /// Who makes room for transactions of other nodes. Set once.
     pub fn on_wound(&self, wound: Wound) {
