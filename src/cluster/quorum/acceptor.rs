@@ -64,7 +64,7 @@ impl Node {
             return;
         }
         let waits = !self.has_causes(&prepare) || prepare.epoch > now || (self.word < now && !self.plant(Plant::NoResolve));
-        let verdict = if waits { None } else { self.judge(&prepare, false, cx) };
+        let verdict = if waits { None } else { self.judge(&prepare, cx) };
         match verdict {
             Some(vote) if self.epoch().has(self.me) => {
                 self.parked.remove(&place);
@@ -92,8 +92,8 @@ impl Node {
         open >= gap && self.logged.covers(&prepare.causes)
     }
 
-    /// PROTOCOL 6. `None`: something is to be resolved first (PROTOCOL 18). `own`: nothing is held against the proposer itself.
-    pub(super) fn judge(&mut self, prepare: &Prepare, own: bool, cx: &mut Cx) -> Option<Vote> {
+    /// PROTOCOL 6. `None`: something is to be resolved first (PROTOCOL 18).
+    pub(super) fn judge(&mut self, prepare: &Prepare, cx: &mut Cx) -> Option<Vote> {
         let no = |no| Some(Vote::No(no));
         let start = self.peers.get(&prepare.place.origin).map_or(0, |p| p.kept.start);
         if prepare.start < start {
@@ -137,8 +137,8 @@ impl Node {
             }
         }
         match cx.world.wound(prepare) {
-            Err(key) if !own => no(No::QueueAtHome { key }),
-            _ => Some(Vote::Yes),
+            Err(key) => no(No::QueueAtHome { key }),
+            Ok(()) => Some(Vote::Yes),
         }
     }
 

@@ -73,7 +73,7 @@ impl Node {
             patience_ms: proposal.patience_ms,
         });
         // Nothing was sent yet: a no of its own needs no place (PROTOCOL 8).
-        match self.judge(&prepare, true, cx) {
+        match self.judge(&prepare, cx) {
             None => self.refuse(ticket, "it resolves what is open behind a fence", cx),
             Some(Vote::No(no)) => {
                 self.reserve_for(&prepare, &no);

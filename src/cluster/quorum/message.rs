@@ -139,7 +139,7 @@ pub enum No {
     Held { key: u128, by: Place },
     /// The key has a newer version than the claim is based on.
     Changed { key: u128, newest: Version },
-    /// An older local transaction holds the key and its home lock: queue there first.
+    /// The key is kept here for somebody else: an older local transaction, or a prepared XA branch.
     QueueAtHome { key: u128 },
     /// The stamp is not above this.
     Restamp { above: Hlc },

@@ -164,8 +164,8 @@ pub trait World {
     fn lowest_unapplied(&self) -> Option<Stamp>;
     /// What stands at a place of the log; `None`: pruned.
     fn outcome(&self, place: Place) -> Option<Outcome>;
-    /// Local, unprepared holders of these keys lose them (1213 at their next statement). `Err(key)`: one is older and holds the
-    /// key's home lock.
+    /// Local, unprepared holders of these keys lose them (1213 at their next statement). `Err(key)`: it is kept for somebody else,
+    /// whoever proposes this.
     fn wound(&mut self, prepare: &Prepare) -> Result<(), u128>;
 }
 
