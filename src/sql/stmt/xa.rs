@@ -15,7 +15,7 @@ use starling_log::{Value, ValueRef};
 use crate::sql::ast::{Xa, Xid};
 use crate::sql::error::{Result, SqlError};
 use crate::sql::result::{Done, ResultColumn, Sink};
-use crate::sql::session::errors::{from_apply, from_failed_empty, from_sqlite, read_only};
+use crate::sql::session::errors::{from_apply, from_failed_empty, from_sqlite, lock_timeout, read_only};
 use crate::sql::session::{Counters, Session};
 use crate::txn::Failed;
 use crate::txn::decide::Refused;
@@ -256,10 +256,26 @@ async fn end_prepared(session: &mut Session, xid: &Xid, commit: bool, one_phase:
     let level = session.level();
     let ended = session.transaction.end_prepared(xid, commit, level).await;
     ended
-        .map_err(|e| refused(e, if commit { "XA COMMIT" } else { "XA ROLLBACK" }))
+        .map_err(|e| not_ended(e, if commit { "XA COMMIT" } else { "XA ROLLBACK" }))
         .map(|()| Done::default())
 }
 
+/// A prepared branch stays prepared: no code may say that it is rolled back, or broken. A coordinator is to ask again.
+fn not_ended(error: Failed<XaError>, what: &str) -> SqlError {
+    use starling_apply::engine::WriteError;
+    match error {
+        Failed::Write(WriteError::Job(XaError::Unknown)) => unknown(),
+        Failed::Write(WriteError::Job(XaError::Busy)) => rm_fail("PREPARED"),
+        failed if failed.lost() => lock_timeout(),
+        why @ (Failed::Write(WriteError::Job(_)) | Failed::Read(_) | Failed::Changed | Failed::Refused(Refused::Other(_))) => {
+            tracing::warn!(?why, "{what} failed, the branch stays prepared");
+            rm_fail("PREPARED")
+        }
+        failed => from_failed_empty(failed.map(|_| ())),
+    }
+}
+
+/// The branch was not prepared, and is rolled back.
 fn refused(error: Failed<XaError>, what: &str) -> SqlError {
     use starling_apply::engine::WriteError;
     let fatal = |why: String| {
@@ -334,5 +350,37 @@ pub fn describe(xa: &Xa) -> Vec<ResultColumn> {
     match xa {
         Xa::Recover { convert } => columns(*convert),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use starling_apply::engine::{ApplyError, WriteError};
+
+    use super::*;
+
+    #[test]
+    fn what_stays_prepared_is_never_called_rolled_back() {
+        let job = |why| Failed::Write(WriteError::Job(why));
+        for (why, code) in [
+            (Failed::Refused(Refused::Conflict), 1205),
+            (Failed::Refused(Refused::Schema), 1205),
+            (Failed::Stale, 1205),
+            (Failed::Write(WriteError::Timeout), 1205),
+            (Failed::Refused(Refused::NoQuorum(String::new())), 1047),
+            (Failed::Refused(Refused::Other("too many transactions wait".into())), 1399),
+            (Failed::Read(ApplyError::SnapshotEnded), 1399),
+            (job(XaError::Record(RecordError::Exists)), 1399),
+            (job(XaError::Busy), 1399),
+            (job(XaError::Unknown), 1397),
+        ] {
+            let text = format!("{why:?}");
+            assert_eq!(not_ended(why, "XA COMMIT").code, code, "{text}");
+        }
+        assert_eq!(
+            refused(Failed::Refused(Refused::Conflict), "XA PREPARE").code,
+            1614,
+            "that one is rolled back"
+        );
     }
 }
