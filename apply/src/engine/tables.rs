@@ -15,6 +15,8 @@ use crate::newest::later;
 #[derive(Default)]
 struct Known {
     newest: Version,
+    /// Entries that wrote to it, in whatever order they came: the newest stamp may be that of an earlier one.
+    arrivals: u64,
     /// The last entry of each origin that wrote to it.
     last: SmallVec<[(Origin, u64, Stamp); 4]>,
 }
@@ -41,6 +43,7 @@ impl TableVersions {
             for table in &changes.tables {
                 let known = known.entry(table.table).or_default();
                 known.newest = later(known.newest, Version { stamp, place });
+                known.arrivals += 1;
                 match known.last.iter_mut().find(|(origin, _, _)| *origin == place.origin) {
                     Some(last) if last.1 < place.seq => *last = (place.origin, place.seq, stamp),
                     Some(_) => {}
@@ -49,9 +52,9 @@ impl TableVersions {
             }
         }
     }
-    /// The newest change since the start.
-    pub fn known(&self, table: u64) -> Option<Version> {
-        self.known.lock().get(&table).map(|k| k.newest)
+    /// Changes since the start.
+    pub fn arrivals(&self, table: u64) -> u64 {
+        self.known.lock().get(&table).map_or(0, |k| k.arrivals)
     }
     /// A table that nothing was written to since the start is as new as its file was when it was first asked for.
     pub fn version(&self, table: u64, file: impl FnOnce() -> Result<Version, FoldError>) -> Result<Version, FoldError> {
@@ -61,6 +64,7 @@ impl TableVersions {
         let newest = file()?;
         let fresh = || Known {
             newest,
+            arrivals: 0,
             last: SmallVec::new(),
         };
         Ok(self.known.lock().entry(table).or_insert_with(fresh).newest)
@@ -124,5 +128,10 @@ mod tests {
         assert_eq!(unseen(&[(1, 5), (2, 9), (4, 2)]), Some(4), "an older stamp than the newest");
         assert_eq!(unseen(&[(1, 4), (2, 9), (4, 3)]), Some(1), "from before the start");
         assert_eq!(tables.unseen(9, &vector(&[(1, 5)])), None);
+        assert_eq!(
+            (tables.arrivals(7), tables.arrivals(9)),
+            (2, 0),
+            "one with an older stamp is a change too"
+        );
     }
 }

@@ -167,9 +167,9 @@ impl Engine {
         Votes::new(Arc::clone(&self.core))
     }
 
-    /// The newest change of a table since the start, as soon as it is about to be visible; `None`: there was none. Cheap.
-    pub fn last_change(&self, table: u64) -> Option<Version> {
-        self.core.tables.known(table)
+    /// How many entries wrote to a table since the start, each counted before it is visible, whatever its stamp. Cheap.
+    pub fn arrivals(&self, table: u64) -> u64 {
+        self.core.tables.arrivals(table)
     }
 
     /// Changes made elsewhere (or before a restart) as the overlay of a transaction that is to be committed.

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use starling_apply::Engine;
-use starling_apply::claim::{ClaimKey, Mode, Version};
+use starling_apply::claim::{ClaimKey, Mode};
 use starling_apply::engine::ApplyError;
 
 use super::Xid;
@@ -40,8 +40,8 @@ struct State {
     branches: HashMap<Xid, Branch>,
     /// By hash of the key.
     bars: HashMap<u128, Vec<(u64, Mode)>>,
-    /// The last change of the records' table that is in here.
-    seen: Option<Option<Version>>,
+    /// So many changes of the records' table are in here.
+    seen: Option<u64>,
     last: u64,
 }
 
@@ -106,14 +106,19 @@ impl Held {
         all.sort_by(|a, b| a.xid.cmp(&b.xid));
         all
     }
-    /// A session's branch is prepared; it leaves its locks here.
+    /// A session's branch is prepared, visibly; it leaves its locks here. Somebody else may have ended it already: the next
+    /// [`Held::refresh`] decides. Blocking.
     pub(super) fn put(&self, engine: &Engine, record: Record, seat: Seat) {
         seat.make_prepared();
+        // A look that began before its record was visible does not take it for one that is gone.
+        let _reading = self.reading.lock();
         let row = row_of(engine, &record.xid);
         let mut state = self.state.lock();
         let branch = state.branch(record, row);
         let was_unlocked = branch.seat.is_none() && branch.shown;
         branch.seat = Some(Holder::Own(seat));
+        branch.shown = true;
+        state.seen = None;
         if was_unlocked {
             self.unlocked.fetch_sub(1, Ordering::AcqRel);
         }
@@ -143,6 +148,8 @@ impl Held {
     /// Takes in what the tables show by now; [`Held::settle`] is to follow. Cheap if the records' table was not written to. Where it fails,
     /// every vote is no until it succeeds. Blocking.
     pub fn refresh(&self, engine: &Engine) -> Result<(), ApplyError> {
+        // Whoever fails is not made to see again by somebody who looked earlier.
+        let _reading = self.reading.lock();
         let outcome = self.take_in(engine);
         self.blind.store(outcome.is_err(), Ordering::Release);
         outcome
@@ -153,9 +160,8 @@ impl Held {
     fn take_in(&self, engine: &Engine) -> Result<(), ApplyError> {
         let catalog = engine.catalog();
         let Some(table) = record::table(&catalog) else { return Ok(()) };
-        let _reading = self.reading.lock();
-        let newest = engine.last_change(table.id);
-        if self.state.lock().seen == Some(newest) {
+        let arrivals = engine.arrivals(table.id);
+        if self.state.lock().seen == Some(arrivals) {
             return Ok(());
         }
         let applied = engine.applied();
@@ -181,7 +187,7 @@ impl Held {
         }
         self.barring.store(state.branches.len(), Ordering::Release);
         // It is told of changes before they are visible: those not seen yet are looked for again.
-        state.seen = newest.is_none_or(|v| applied.contains(v.place)).then_some(newest);
+        state.seen = engine.unseen(table.id, &applied).is_none().then_some(arrivals);
         Ok(())
     }
 
@@ -264,11 +270,9 @@ fn row_of(engine: &Engine, xid: &Xid) -> Option<u128> {
     Some(record::key(table, xid)?.hash128())
 }
 
-/// The schema's key is not barred: definitions are kept by their locks on each node, so that a branch that is forgotten keeps nobody
-/// from changing other tables of the database.
+/// The key of its database's definitions too: schema changes there wait for the branch's end.
 fn barred(locks: &[Lock]) -> impl Iterator<Item = (u128, Mode)> {
-    let data = locks.iter().filter(|(key, _)| !matches!(key, ClaimKey::Schema { .. }));
-    data.map(|(key, mode)| (key.hash128(), *mode))
+    locks.iter().map(|(key, mode)| (key.hash128(), *mode))
 }
 
 #[cfg(test)]
@@ -320,8 +324,10 @@ mod tests {
             (key(2), Mode::Exclusive, true),
             (table, Mode::IntentExclusive, false),
             (table, Mode::Shared, true),
+            (table, Mode::Exclusive, true),
             (key(4), Mode::Exclusive, false),
-            (ClaimKey::Schema { db: 1 }.hash128(), Mode::Exclusive, false),
+            (ClaimKey::Schema { db: 1 }.hash128(), Mode::Shared, false),
+            (ClaimKey::Schema { db: 1 }.hash128(), Mode::Exclusive, true),
         ] {
             assert_eq!(asks(&[(key, mode)]), kept.then_some(key), "{mode:?}");
         }

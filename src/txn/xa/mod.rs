@@ -147,7 +147,15 @@ async fn prepare(shared: &Shared, xid: &Xid, member: u32, finished: Finished, pa
             .await
             .map_err(|e| Failed::Write(e).map(|()| XaError::Unknown))?,
     };
-    shared.xa.put(engine, record, party);
+    tokio::task::block_in_place(|| {
+        shared.xa.put(engine, record, party);
+        // Another member may have ended it meanwhile. Where this fails every vote is no, and it is tried again.
+        if decider(shared).is_some()
+            && let Err(error) = shared.xa.refresh(engine)
+        {
+            tracing::error!(%error, "the records of prepared XA transactions cannot be read");
+        }
+    });
     Ok(committed)
 }
 
