@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use starling_apply::Engine;
+use starling_log::{Body, Changes, Entry, Place, Stamp};
+
 use super::transactions::{Client, shop};
 use crate::txn::Shared;
 
@@ -125,6 +128,50 @@ async fn what_is_prepared_is_remembered_after_a_start() {
     b.run("xa rollback 'x'").await;
     shared.recall().unwrap();
     assert!(shared.xa.list().is_empty() && shared.locks.view().is_empty());
+}
+
+/// What the newest entry of this node changed.
+fn newest(engine: &Engine) -> Changes {
+    let origin = engine.origin().unwrap();
+    let entries = engine.log().read(origin, engine.log().held().get(origin), 1).unwrap();
+    match &entries[0].body {
+        Body::Rows(changes) => changes.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn branches_are_known_in_whatever_order_their_stamps_come() {
+    let (w, mut a, _b) = shop().await;
+    let engine = &w.server.engine;
+    let mut made = Vec::new();
+    for sql in [
+        "xa start 'one'; update t set v = 11 where id = 1; xa end 'one'; xa prepare 'one'",
+        "xa rollback 'one'",
+        "xa start 'two'; update t set v = 21 where id = 2; xa end 'two'; xa prepare 'two'",
+        "xa rollback 'two'",
+    ] {
+        a.run(sql).await;
+        made.push(newest(engine));
+    }
+    let ticks = [(); 3].map(|()| engine.log().clock().tick());
+    let shared = Shared::new(Arc::clone(engine));
+    shared.recall().unwrap();
+    // The same from two other nodes: the newest stamp comes first.
+    for (changes, origin, seq, tick, known) in [(0, 8, 1, 2, &["one"][..]), (2, 7, 1, 0, &["one", "two"]), (3, 7, 2, 1, &["one"])] {
+        let entry = Entry {
+            place: Place { origin, seq },
+            stamp: Stamp { hlc: ticks[tick], origin },
+            causes: engine.applied().as_ref().clone(),
+            schema: engine.catalog().version,
+            body: Body::Rows(made[changes].clone()),
+        };
+        let (entries, _) = engine.log().settle(Vec::new(), vec![entry], true).unwrap();
+        tokio::task::block_in_place(|| engine.apply(entries)).unwrap();
+        shared.recall().unwrap();
+        let names: Vec<Vec<u8>> = shared.xa.list().into_iter().map(|r| r.xid.data()).collect();
+        assert_eq!(names, known.iter().map(|n| n.as_bytes().to_vec()).collect::<Vec<_>>());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
