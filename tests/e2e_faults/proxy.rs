@@ -86,7 +86,7 @@ impl Line {
     }
 
     /// Returns when its connection is to be closed.
-    async fn is_cut(mut self) {
+    async fn until_cut(mut self) {
         while self.fault() != Some(Fault::Cut) {
             if self.rules.changed().await.is_err() {
                 return std::future::pending().await;
@@ -123,7 +123,7 @@ async fn carry(client: TcpStream, target: u16, line: Line) {
     tokio::select! {
         () = pump(from_client, to_server, line.twin(), true) => {}
         () = pump(from_server, to_client, line.twin(), false) => {}
-        () = line.is_cut() => {}
+        () = line.until_cut() => {}
     }
 }
 

@@ -114,7 +114,7 @@ impl World {
                 continue;
             }
             self.serve(voter);
-            if now % 5 == 0 {
+            if now.is_multiple_of(5) {
                 let (gone, home) = (self.gone, if self.gone == Some(HOME) { 2 } else { HOME });
                 self.act(voter, |h, now, said| {
                     h.desk.tick(now, |_| Some(home), said);
