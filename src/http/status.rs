@@ -114,7 +114,7 @@ pub async fn readyz(
         .number("max_lag_ms")?
         .map(Duration::from_millis);
     let why = unready(&app, max_lag);
-    let writable = writable(&app.cluster);
+    let writable = app.cluster.may_write();
     let (present, members) = quorum(&app.cluster);
     let body = json!({
         "ready": why.is_none(),
@@ -133,15 +133,6 @@ pub async fn readyz(
     Ok((status, Json(body)).into_response())
 }
 
-/// May clients write here, at the default consistency?
-fn writable(cluster: &Cluster) -> Result<(), String> {
-    cluster.may_write()?;
-    match cluster.commit().is_shared() {
-        true => cluster.commit().has_quorum(),
-        false => Ok(()),
-    }
-}
-
 pub async fn status(_: Reader, State(app): State<App>) -> Json<Value> {
     Json(describe(&app))
 }
@@ -152,7 +143,7 @@ pub fn describe(app: &App) -> Value {
     let log = cluster.log();
     let identity = cluster.identity();
     let engine = cluster.engine();
-    let writable = writable(cluster);
+    let writable = cluster.may_write();
     let (waiting, first) = engine.map_or((0, None), |e| e.held());
     let (done, all) = app.progress.get();
     let why = unready(app, None);
