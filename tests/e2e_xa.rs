@@ -144,11 +144,7 @@ async fn three_nodes_keep_what_one_of_them_prepared() {
     assert_eq!(values(&mut b).await, [(1, 11), (2, 20)]);
     nodes[0].start();
     let mut a = connect(&nodes[0], "").await;
-    // In its first moment it reaches nobody yet: 1047.
-    support::until("it hears of the end", || {
-        let (known, branches) = nodes[0].try_sql("XA RECOVER");
-        known && branches.lines().count() == 1
-    });
+    support::until("it hears of the end", || nodes[0].sql("XA RECOVER").lines().count() == 1);
     run(&mut a, &[SHORT]).await;
     assert_eq!(code(&mut a, "UPDATE shop.t SET v = 0 WHERE id = 2").await, 1205);
     run(&mut c, &["XA ROLLBACK 'two'"]).await;

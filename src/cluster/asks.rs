@@ -138,7 +138,8 @@ impl Cluster {
     }
 
     async fn ask_quorum(self: &Arc<Self>) -> Result<VersionVector, String> {
-        self.commit.has_quorum()?;
+        self.commit.begun().await?;
+        self.commit.may_propose()?;
         let number = self.asks.number.fetch_add(1, Ordering::Relaxed);
         let (told, mut answered) = oneshot::channel();
         let open = Open {
@@ -164,7 +165,7 @@ impl Cluster {
             match tokio::time::timeout(AGAIN, &mut answered).await {
                 Ok(Ok(seen)) => return Ok(seen),
                 Ok(Err(_)) => return Err("this node is stopping".to_owned()),
-                Err(_) => self.commit.has_quorum()?,
+                Err(_) => self.commit.may_propose()?,
             }
         }
     }

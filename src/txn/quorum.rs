@@ -110,7 +110,7 @@ impl ClusterDecider {
 impl ClusterDecider {
     /// `keys`: those that may become hot.
     async fn propose(&self, proposal: commit::Proposal, keys: &[ClaimKey], is_schema: impl Fn(u128) -> bool) -> Result<Decided, Refused> {
-        self.cluster.commit().begun().await.map_err(refused)?;
+        self.cluster.commit().begun().await.map_err(Refused::NoQuorum)?;
         let verdict = self.cluster.commit().propose(proposal).map_err(refused)?;
         match verdict.await {
             // It is committed: no error may say otherwise, and no OK may say that all have it.

@@ -41,6 +41,7 @@ use super::quorum::{self, Answer, Ask, Epoch, Input, Kind, Level, Refusal, Told,
 
 /// Work waiting, at most. Messages beyond it count as lost, proposals are refused.
 const QUEUE: usize = 65_536;
+const NOT_YET: &str = "this node does not take part in votes yet";
 /// Whoever cannot vote for longer is no part of a quorum in reach: what is shorter (a start, a change of members) is waited for.
 const HINDERED: std::time::Duration = std::time::Duration::from_secs(1);
 /// Rounds of work for one caller, at most: the thread that ticks takes over from those who have other things to do.
@@ -231,7 +232,7 @@ impl Commit {
     /// `Err(why)`: this node is in a minority, or not ready to vote.
     pub fn has_quorum(&self) -> Result<(), String> {
         if !self.running.load(Ordering::Acquire) {
-            return Err("this node does not take part in votes yet".to_owned());
+            return Err(NOT_YET.to_owned());
         }
         let epoch = self.epoch.load();
         let reachable = self.reachable.load(Ordering::Acquire);
@@ -245,7 +246,7 @@ impl Commit {
         ))
     }
     /// Resolves when votes can be asked for; `Err`: not within a while.
-    pub async fn begun(&self) -> Result<(), Refused> {
+    pub async fn begun(&self) -> Result<(), String> {
         let begin = self.begin.notified();
         tokio::pin!(begin);
         // From here on it is not missed.
@@ -254,14 +255,14 @@ impl Commit {
             return Ok(());
         }
         let late = tokio::time::timeout(held::START_GRACE, begin).await;
-        late.map_err(|_| Refused::NoQuorum("this node does not take part in votes yet".to_owned()))
+        late.map_err(|_| NOT_YET.to_owned())
     }
     /// Votes are taken here.
     pub fn is_running(&self) -> bool {
         self.running.load(Ordering::Acquire)
     }
     /// At once refused is only what cannot be decided for long: a node that has just started waits for its peers first.
-    fn may_propose(&self) -> Result<(), String> {
+    pub(super) fn may_propose(&self) -> Result<(), String> {
         let fresh = self.since.get().is_some_and(|since| since.elapsed() < held::START_GRACE);
         if fresh { Ok(()) } else { self.has_quorum() }
     }

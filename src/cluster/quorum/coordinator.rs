@@ -16,10 +16,6 @@ use super::plant::Plant;
 use super::record::Block;
 use super::state::{Cx, Node, PeerState};
 
-/// Votes of fewer than a quorum are waited for this many silences before a ballot settles the place: a slow disk is no reason to abort.
-const BALLOT_AFTER: u32 = 10;
-/// An accept that is not answered is said again before a ballot takes its place.
-const ACCEPT_AGAIN: u32 = 5;
 /// Changes of this many bytes are on their way for a millisecond longer.
 const BYTES_PER_MS: usize = 10_000;
 
@@ -258,7 +254,7 @@ impl Node {
         }
         // Decided for sure only by a ballot: whoever can answer has done so, and neither all nor a quorum agree.
         let split = no > 0 && (late || is(|p| p.silent || p.slow));
-        if split || is(|p| p.silent) || (late && rounds >= BALLOT_AFTER) {
+        if split || is(|p| p.silent) || (late && rounds >= self.settings.vote_rounds) {
             if late && yes + no >= quorum {
                 self.note_slow(&unanswered);
             }
@@ -335,7 +331,7 @@ impl Node {
             attempt.sent_ms = self.now_ms;
             attempt.rounds += 1;
             let (epoch, accepting, rounds) = (attempt.prepare.epoch, attempt.accepting, attempt.rounds);
-            if attempt.contested || (accepting && rounds >= ACCEPT_AGAIN) {
+            if attempt.contested || (accepting && rounds >= self.settings.accept_rounds) {
                 self.contest(place, epoch, cx);
             } else if accepting {
                 self.send_accepts(place, cx);

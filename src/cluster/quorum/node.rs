@@ -186,6 +186,11 @@ pub struct Undecided {
 pub struct Settings {
     /// A member that has not answered for this long is silent.
     pub silent_ms: u64,
+    /// Votes of fewer than a quorum are waited for this many silences before a ballot settles the place: a slow disk is no reason to
+    /// abort.
+    pub vote_rounds: u32,
+    /// An accept that is not answered is said again for this many silences before a ballot takes its place.
+    pub accept_rounds: u32,
     /// Others resolve a transaction whose coordinator has been silent for this long.
     pub recover_ms: u64,
     pub gossip_ms: u64,
@@ -204,6 +209,8 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             silent_ms: 100,
+            vote_rounds: 10,
+            accept_rounds: 5,
             recover_ms: 1000,
             gossip_ms: 200,
             floor_ms: 1000,
