@@ -27,6 +27,7 @@ use crate::lane::floor::FloorLock;
 use crate::lane::runner::{Command, Runner};
 use crate::lane::work::{Failure, Ticket};
 use crate::materialize::{EntrySource, FoldError};
+use crate::physical::quote;
 use crate::readers::{Gate, Pool, RestingPlaces};
 
 /// Changes of that many bytes are copied on their way to the log; larger ones are read back from there.
@@ -36,6 +37,8 @@ const COPY_BYTES: usize = 4 << 20;
 pub(crate) struct Lane {
     pub name: String,
     pub id: u64,
+    /// The statement that takes the file's write lock, and does nothing else.
+    pub write_lock: String,
     queue: Sender<Command>,
     waiting: Arc<AtomicUsize>,
     /// Grow with every commit to the file, and with every change of its shape: each connection's fold finds out what the other did.
@@ -201,6 +204,7 @@ impl Core {
         let lane = Arc::new(Lane {
             name: name.to_owned(),
             id,
+            write_lock: format!("DELETE FROM {}.__starling_state WHERE 0", quote(name)),
             queue,
             waiting: Arc::default(),
             commits: AtomicU64::new(0),

@@ -23,7 +23,6 @@ use crate::engine::files::{self, Attached};
 use crate::materialize::{FoldError, Materializer};
 use crate::numbers::Rule;
 use crate::overlay::Content;
-use crate::physical::quote;
 use crate::shape::Shapes;
 
 pub(crate) fn savepoint(conn: &Connection) -> rusqlite::Result<()> {
@@ -161,12 +160,6 @@ impl Bench {
     }
 }
 
-/// Before the first read: a checkpoint that cuts the WAL holds the lock while it waits for readers, and whoever reads already is
-/// refused at once instead of waiting for it. (`BEGIN IMMEDIATE` would take it of every attached file.)
-fn take_write_lock(conn: &Connection, db: &str) -> rusqlite::Result<()> {
-    files::run(conn, &format!("DELETE FROM {}.__starling_state WHERE 0", quote(db)))
-}
-
 impl Desk {
     pub fn open(core: &Arc<Core>) -> rusqlite::Result<Desk> {
         let conn = core.files.connect(Role::Try)?;
@@ -205,7 +198,9 @@ impl Desk {
         self.bench.held = names;
         self.bench.pinned.clear();
         let prepared = lanes.iter().try_for_each(|l| {
-            take_write_lock(&self.conn, &l.name)?;
+            // Before the first read: a checkpoint that cuts the WAL holds the lock while it waits for readers, and whoever reads already
+            // is refused at once instead of waiting for it. (`BEGIN IMMEDIATE` would take it of every attached file.)
+            files::run(&self.conn, &l.write_lock)?;
             self.prepare_fold(l)
         });
         prepared.map_err(|e| {
