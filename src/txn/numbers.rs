@@ -79,7 +79,6 @@ impl Shared {
         for _ in 0..ATTEMPTS {
             let mut applied = self.engine.watch();
             let Some(draw) = self.plan(short, wanted).await? else {
-                self.engine.grant_nothing(short.table);
                 return Ok(());
             };
             let proposal = Proposal {

@@ -11,7 +11,7 @@ use starling_log::{Body, Changes, Draft};
 use super::core::{Core, Lane};
 use super::{ApplyError, Engine, intake};
 use crate::catalog::{Database, Table};
-use crate::claim::{Claim, ClaimKey, Mode};
+use crate::claim::{Claim, ClaimKey, Mode, Version};
 use crate::drawn;
 use crate::history::Store;
 use crate::lane::Numbering;
@@ -19,6 +19,7 @@ use crate::lane::autos::OnLow;
 use crate::materialize::FoldError;
 use crate::newest::Newest;
 use crate::numbers::{Block, block_size, taken, type_max};
+use crate::readers::Reader;
 
 /// A block that may be drawn, as a transaction to be decided on.
 #[derive(Debug)]
@@ -35,6 +36,21 @@ struct Known {
     /// The highest one in entries, or handed out here.
     counted: i64,
     drawn: i64,
+    /// The entry that says how far is drawn.
+    version: Version,
+}
+
+impl Known {
+    fn of(reader: &Reader, schema: &str, table: &Table) -> Result<Known, ApplyError> {
+        let counters = Store::new(schema).counters_of(reader, table.id)?;
+        let (drawn, version) = drawn::of(reader, schema, table.id)?;
+        let option = i64::try_from(table.auto_increment).unwrap_or(i64::MAX);
+        Ok(Known {
+            counted: counters.max(option.saturating_sub(1)),
+            drawn,
+            version,
+        })
+    }
 }
 
 impl Engine {
@@ -57,6 +73,7 @@ impl Engine {
             autos.all_highest()
         };
         let catalog = core.catalog();
+        // In name order, as the catalog is.
         let mut lanes = Vec::new();
         let mut positions = Vec::new();
         for (name, database) in &catalog.databases {
@@ -70,15 +87,19 @@ impl Engine {
         if positions.is_empty() {
             return Ok(());
         }
-        lanes.sort_by(|a, b| a.name.cmp(&b.name));
         self.write_positions(&lanes, &positions)
     }
 
     /// How far the tables of a database got beyond what was drawn of them.
     fn positions(&self, name: &str, database: &Database, highest: &mut HashMap<u64, i64>) -> Result<Vec<(u64, u64, i64)>, ApplyError> {
         let mut out = Vec::new();
-        for table in database.tables.values().filter(|t| t.auto_column().is_some()) {
-            let known = self.known(name, table)?;
+        let mut tables = database.tables.values().filter(|t| t.auto_column().is_some()).peekable();
+        if tables.peek().is_none() {
+            return Ok(out);
+        }
+        let reader = self.reader(&[name])?;
+        for table in tables {
+            let known = Known::of(&reader, name, table)?;
             let last = known.counted.max(highest.remove(&table.id).unwrap_or(0));
             if last > known.drawn {
                 out.push((database.id, table.id, last));
@@ -99,19 +120,8 @@ impl Engine {
         core.apply_own(lanes, &entries).map_err(|f| ApplyError::Other(format!("{f:?}")))
     }
 
-    fn known(&self, schema: &str, table: &Table) -> Result<Known, ApplyError> {
-        let reader = self.reader(&[schema])?;
-        let counters = Store::new(schema).counters_of(&reader, table.id)?;
-        let (drawn, _) = drawn::of(&reader, schema, table.id)?;
-        let option = i64::try_from(table.auto_increment).unwrap_or(i64::MAX);
-        Ok(Known {
-            counted: counters.max(option.saturating_sub(1)),
-            drawn,
-        })
-    }
-
     /// The next block of a table, about `wanted` numbers, for a statement that needs `needed` of them in a row (0: for none). `None`:
-    /// nothing is left. Blocking.
+    /// nothing is left, as statements are told from now on. Blocking.
     pub fn plan_draw(&self, table: u64, wanted: i64, needed: i64) -> Result<Option<Draw>, ApplyError> {
         let core = &self.core;
         let (forgotten, highest) = {
@@ -125,13 +135,11 @@ impl Engine {
         let schema = database.name.to_lowercase();
         let mut reader = self.reader(&[&schema])?;
         reader.pin_inside(&[&schema])?;
-        let newest = Newest::new(&schema);
-        let (drawn, version) = drawn::of(&reader, &schema, table)?;
-        let counted = Store::new(&schema).counters_of(&reader, table)?;
-        let option = i64::try_from(definition.auto_increment).unwrap_or(i64::MAX);
-        let floor = drawn.max(counted).max(highest).max(option.saturating_sub(1)).max(0);
+        let known = Known::of(&reader, &schema, definition)?;
+        let floor = known.drawn.max(known.counted).max(highest).max(0);
         let left = type_max(column).saturating_sub(floor);
         if left <= 0 {
+            core.autos.lock().grant(table, None, forgotten);
             return Ok(None);
         }
         let count = block_size(wanted, needed, left);
@@ -142,8 +150,12 @@ impl Engine {
         let claim = |key, mode, base| Claim { key, mode, base };
         let claims = vec![
             // A schema change in between may begin anew.
-            claim(ClaimKey::Schema { db: database.id }, Mode::Shared, newest.schema(&reader)?),
-            claim(ClaimKey::Counter { table }, Mode::Exclusive, version),
+            claim(
+                ClaimKey::Schema { db: database.id },
+                Mode::Shared,
+                Newest::new(&schema).schema(&reader)?,
+            ),
+            claim(ClaimKey::Counter { table }, Mode::Exclusive, known.version),
         ];
         Ok(Some(Draw {
             table,
@@ -156,12 +168,6 @@ impl Engine {
     /// It was decided, and is applied here.
     pub fn grant(&self, draw: &Draw) {
         self.core.autos.lock().grant(draw.table, Some(draw.block), draw.forgotten);
-    }
-    /// There was none to plan.
-    pub fn grant_nothing(&self, table: u64) {
-        let mut autos = self.core.autos.lock();
-        let forgotten = autos.forgotten();
-        autos.grant(table, None, forgotten);
     }
     /// Nobody could decide on one.
     pub fn not_granted(&self, table: u64) {
@@ -177,7 +183,8 @@ impl Engine {
         let catalog = self.catalog();
         let (database, definition) = catalog.table_by_id(table)?;
         definition.auto_column()?;
-        let known = self.known(&database.name.to_lowercase(), definition).ok()?;
+        let schema = database.name.to_lowercase();
+        let known = Known::of(&self.reader(&[&schema]).ok()?, &schema, definition).ok()?;
         let highest = self.core.autos.lock().highest(table);
         Some(known.counted.max(highest).max(0).cast_unsigned() + 1)
     }
