@@ -176,8 +176,10 @@ impl Core {
     pub fn set_origin(&self, origin: Origin) {
         self.origin.store(u32::from(origin), Ordering::Release);
     }
-    /// Counters are pushed by what these entries of ours wrote. `counted`: the highest number of a table that an origin wrote.
-    pub fn meet(&self, entries: &[Arc<Entry>], counted: impl Fn(u64, Origin) -> Option<i64>) {
+    /// Counters are pushed by what these entries of ours wrote. `counted`: the highest number of a table that an origin wrote. Gives the
+    /// next numbers of those of the lane's database that moved since the last call, to be stored with the rows.
+    pub fn meet(&self, lane: &Lane, entries: &[Arc<Entry>], counted: impl Fn(u64, Origin) -> Option<i64>) -> Vec<(u64, u64)> {
+        let catalog = self.catalog();
         let mut autos = self.autos.lock();
         for entry in entries {
             let Body::Rows(changes) = &entry.body else { continue };
@@ -187,6 +189,7 @@ impl Core {
                 }
             }
         }
+        autos.take_moved(|table| catalog.table_by_id(table).is_some_and(|(db, _)| db.id == lane.id))
     }
 
     pub fn lane(&self, name: &str) -> Option<Arc<Lane>> {

@@ -252,13 +252,10 @@ pub(crate) fn apply_own(core: &Core, lanes: &[Arc<Lane>], entries: &[Arc<Entry>]
     for lane in lanes {
         open.push((lane, lane.file()));
     }
-    let catalog = core.catalog();
     let outcome = open.iter_mut().try_for_each(|(lane, file)| {
         file.begin(lane.epoch())?;
         entries.iter().try_for_each(|e| file.apply(e, core).map(drop))?;
-        core.meet(entries, |table, origin| file.counted(table, origin));
-        let ours = |t| catalog.table_by_id(t).is_some_and(|(d, _)| d.id == lane.id);
-        let moved = core.autos.lock().take_moved(ours);
+        let moved = core.meet(lane, entries, |table, origin| file.counted(table, origin));
         file.raise_auto_counters(&moved);
         let mut after = lane.stored();
         after.merge(&applied);

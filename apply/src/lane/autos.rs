@@ -83,9 +83,9 @@ pub struct Autos {
 pub struct Lookup<'a> {
     pub conn: &'a Connection,
     /// Schema name and definition of the table.
-    pub table: Option<(&'a str, &'a Table)>,
-    /// The durable high-water mark of the table (next number), as the fold keeps it.
-    pub stored: &'a mut dyn FnMut() -> Result<u64, FoldError>,
+    pub table: &'a dyn Fn() -> Option<(String, &'a Table)>,
+    /// The durable high-water mark of the table (next number), as the fold of that schema keeps it.
+    pub stored: &'a mut dyn FnMut(&str) -> Result<u64, FoldError>,
 }
 
 /// Who a compact number is for.
@@ -229,9 +229,9 @@ impl Autos {
         let counted = self.numbering == Numbering::Counted;
         let usable = self.numbers.get(&table).is_some_and(|c| !(c.stale && counted));
         if !usable {
-            let (_, definition) = lookup.table?;
+            let (schema, definition) = (lookup.table)()?;
             let column = definition.auto_column()?;
-            let stored = i64::try_from((lookup.stored)().ok()?).unwrap_or(i64::MAX);
+            let stored = i64::try_from((lookup.stored)(&schema).ok()?).unwrap_or(i64::MAX);
             let option = i64::try_from(definition.auto_increment).unwrap_or(i64::MAX);
             let found = stored.max(option).max(1);
             let counter = self.numbers.entry(table).or_insert_with(|| Counter {
@@ -262,13 +262,13 @@ impl Autos {
             *next += 1;
             return number;
         }
-        let Some((schema, definition)) = lookup.table else {
+        let Some((schema, definition)) = (lookup.table)() else {
             return 0;
         };
         let low = i64::from(origin) << HIDDEN_BITS;
         let high = low + ((1 << HIDDEN_BITS) - 1);
         let key = hidden_key(definition);
-        let found = largest_of(lookup.conn, schema, definition, key, low, high).unwrap_or(None);
+        let found = largest_of(lookup.conn, &schema, definition, key, low, high).unwrap_or(None);
         let number = found.map_or(low + 1, |f| f + 1);
         self.hidden.insert(table, number + 1);
         number

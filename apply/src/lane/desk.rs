@@ -112,21 +112,19 @@ impl Bench {
     }
 
     fn lookup<R>(&mut self, conn: &Connection, catalog: &Catalog, table: u64, f: impl FnOnce(&Core, &mut Lookup<'_>) -> R) -> R {
-        let found = catalog.table_by_id(table);
-        let name = found.map(|(db, _)| db.name.to_lowercase());
-        let core = Arc::clone(&self.core);
-        let folds = &mut self.folds;
+        let Bench { core, folds, .. } = self;
+        let found = || catalog.table_by_id(table).map(|(db, table)| (db.name.to_lowercase(), &**table));
         // The counter in the file is read with the capture running: reading changes nothing.
-        let mut stored = || match folds.iter_mut().find(|f| Some(&f.name) == name.as_ref()) {
+        let mut stored = |schema: &str| match folds.iter_mut().find(|f| f.name == schema) {
             Some(fold) => fold.fold.auto_counter(conn, table),
             None => Err(FoldError::Broken("a number was asked for a table that is not held".to_owned())),
         };
         let mut lookup = Lookup {
             conn,
-            table: name.as_deref().zip(found).map(|(name, (_, table))| (name, &**table)),
+            table: &found,
             stored: &mut stored,
         };
-        f(&core, &mut lookup)
+        f(core, &mut lookup)
     }
     pub fn next_auto(&mut self, conn: &Connection, catalog: &Catalog, table: u64, rule: Rule) -> Result<i64, NoNumber> {
         let found = self.lookup(conn, catalog, table, |core, l| {
@@ -345,11 +343,7 @@ impl Desk {
             for entry in entries {
                 fold.fold.note(&self.conn, entry)?;
             }
-            core.meet(entries, |table, origin| fold.fold.counted(table, origin));
-            let moved = core
-                .autos
-                .lock()
-                .take_moved(|t| self.catalog.table_by_id(t).is_some_and(|(d, _)| d.id == lane.id));
+            let moved = core.meet(lane, entries, |table, origin| fold.fold.counted(table, origin));
             for (table, next) in moved {
                 fold.fold.raise_auto_counter(table, next);
             }
