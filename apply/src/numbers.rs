@@ -13,7 +13,9 @@
 //! │ 4 ms since 2024-01-01 00:00 UTC, 39 bits (till 2093) │ node, 9 bits │ count, 5 bits │
 //! ```
 //!
-//! The time is the hybrid clock's, which never goes back, not over a restart either; more than 32 numbers in 4 ms run ahead of it.
+//! The time is the hybrid clock's; more than 32 numbers in 4 ms run ahead of it. Up to when numbers may be given out is made durable
+//! before they are, and whoever starts gives out later ones only: what was given out before a crash may stand in a transaction that is
+//! decided yet.
 //! The node is the ordinal of its origins, which stand for one incarnation of its log.
 //!
 //! Promises: a [`Supply`] gives every number it was granted at most once, in rising order. Must not know: SQLite, who decides.
@@ -39,6 +41,8 @@ const SHARE: i64 = 64;
 
 const COMPACT_EPOCH_MS: u64 = 1_704_067_200_000;
 const COMPACT_TICK_MS: u64 = 4;
+/// So much time is reserved at once; a start skips what is left of it. Whole ticks: numbers of the next one begin with it.
+const COMPACT_RESERVE_MS: u64 = 4_000 * COMPACT_TICK_MS;
 const COMPACT_TICK_BITS: u32 = 39;
 const COMPACT_NODE_BITS: u32 = 9;
 const COMPACT_COUNT_BITS: u32 = 5;
@@ -253,6 +257,43 @@ impl Demand {
 pub fn block_size(wanted: i64, needed: i64, left: i64) -> i64 {
     let share = (left / SHARE).max(1);
     wanted.min(share).max(needed).min(left)
+}
+
+/// Until when a node's compact numbers may be given out, of all tables.
+#[derive(Clone, Copy, Debug)]
+pub struct CompactTime {
+    /// Those before may have been given out by an earlier run.
+    from_ms: u64,
+    /// Those from here on are not to be given out yet. Durable.
+    until_ms: u64,
+}
+
+impl CompactTime {
+    /// `durable`: what the last [`CompactTime::reserve`] made durable (0: none ever did).
+    pub fn new(durable: u64) -> CompactTime {
+        CompactTime {
+            from_ms: durable,
+            until_ms: durable,
+        }
+    }
+    /// The time that the next number is made of.
+    pub fn now(&self, now_ms: u64) -> u64 {
+        now_ms.max(self.from_ms)
+    }
+    /// A number is about to be given out. `save` makes a time durable; false: it could not, and the number is not to be used.
+    pub fn reserve(&mut self, number: i64, save: impl FnOnce(u64) -> bool) -> bool {
+        let tick = number.cast_unsigned() >> (COMPACT_NODE_BITS + COMPACT_COUNT_BITS);
+        let at_ms = COMPACT_EPOCH_MS + tick * COMPACT_TICK_MS;
+        if at_ms < self.until_ms {
+            return true;
+        }
+        let until_ms = at_ms + COMPACT_RESERVE_MS;
+        let saved = save(until_ms);
+        if saved {
+            self.until_ms = until_ms;
+        }
+        saved
+    }
 }
 
 /// A node's compact numbers of one table.

@@ -27,6 +27,7 @@ use crate::lane::floor::FloorLock;
 use crate::lane::runner::{Command, Runner};
 use crate::lane::work::{Failure, Ticket};
 use crate::materialize::{EntrySource, FoldError};
+use crate::numbers::CompactTime;
 use crate::physical::quote;
 use crate::readers::{Gate, Pool, RestingPlaces};
 
@@ -139,8 +140,17 @@ pub(crate) struct Parts {
     pub held_wake: Sender<()>,
 }
 
+/// In the log's settings: until when compact numbers may be given out.
+const COMPACT_UNTIL: &str = "compact/until";
+
+fn compact_time(log: &Log) -> CompactTime {
+    let saved = log.meta(COMPACT_UNTIL).and_then(|bytes| bytes.try_into().ok());
+    CompactTime::new(saved.map_or(0, u64::from_le_bytes))
+}
+
 impl Core {
     pub fn new(parts: Parts) -> Arc<Core> {
+        let compact = compact_time(&parts.log);
         Arc::new(Core {
             log: parts.log,
             identity: parts.identity,
@@ -150,7 +160,7 @@ impl Core {
             resting: RestingPlaces::default(),
             tables: TableVersions::new(parts.applied.clone()),
             progress: Progress::new(parts.applied),
-            autos: Mutex::default(),
+            autos: Mutex::new(Autos::new(compact)),
             full_row_image: parts.full_row_image,
             system: Mutex::new(parts.system),
             intake: Mutex::new(parts.intake),
@@ -175,6 +185,14 @@ impl Core {
     }
     pub fn set_origin(&self, origin: Origin) {
         self.origin.store(u32::from(origin), Ordering::Release);
+    }
+    /// Compact numbers may be given out until then. Waits for the log.
+    pub fn save_compact(&self, until_ms: u64) -> bool {
+        let saved = self.log.put_meta(COMPACT_UNTIL, &until_ms.to_le_bytes());
+        if let Err(error) = &saved {
+            tracing::warn!(%error, "the time of compact numbers was not saved");
+        }
+        saved.is_ok()
     }
     /// Counters are pushed by what these entries of ours wrote. `counted`: the highest number of a table that an origin wrote. Gives the
     /// next numbers of those of the lane's database that moved since the last call, to be stored with the rows.

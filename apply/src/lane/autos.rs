@@ -11,7 +11,7 @@ use starling_log::Origin;
 
 use crate::catalog::Table;
 use crate::materialize::FoldError;
-use crate::numbers::{Block, Compact, Rule, Series, Supply, ends_hard, type_max};
+use crate::numbers::{Block, Compact, CompactTime, Rule, Series, Supply, ends_hard, type_max};
 use crate::physical::{hidden_key, quote};
 
 /// Where AUTO_INCREMENT numbers come from.
@@ -36,6 +36,8 @@ pub enum NoNumber {
     },
     /// Compact numbers have no place for this node, or for this time.
     NoCompact,
+    /// That compact numbers are given out could not be made durable.
+    Unsaved,
     Unknown,
 }
 
@@ -69,11 +71,11 @@ struct Counter {
 pub type OnLow = Box<dyn Fn(u64) + Send + Sync>;
 
 /// All counters of the node, by table id.
-#[derive(Default)]
 pub struct Autos {
     numbering: Numbering,
     numbers: HashMap<u64, Counter>,
     hidden: HashMap<u64, i64>,
+    compact: CompactTime,
     /// Counts what was forgotten: a block that was asked for before is not taken in.
     forgotten: u64,
     on_low: Option<OnLow>,
@@ -89,13 +91,24 @@ pub struct Lookup<'a> {
 }
 
 /// Who a compact number is for.
-#[derive(Clone, Copy, Debug)]
-pub struct Maker {
+pub struct Maker<'a> {
     pub now_ms: u64,
     pub origin: Origin,
+    /// Makes durable until when compact numbers may be given out; false: it could not.
+    pub save: &'a dyn Fn(u64) -> bool,
 }
 
 impl Autos {
+    pub fn new(compact: CompactTime) -> Autos {
+        Autos {
+            numbering: Numbering::default(),
+            numbers: HashMap::new(),
+            hidden: HashMap::new(),
+            compact,
+            forgotten: 0,
+            on_low: None,
+        }
+    }
     pub fn set_numbering(&mut self, numbering: Numbering) {
         if self.numbering == numbering {
             return;
@@ -145,13 +158,13 @@ impl Autos {
         }))
     }
 
-    pub fn next(&mut self, table: u64, rule: Rule, maker: Maker, lookup: &mut Lookup<'_>) -> Result<i64, NoNumber> {
-        let numbering = self.numbering;
+    pub fn next(&mut self, table: u64, rule: Rule, maker: &Maker<'_>, lookup: &mut Lookup<'_>) -> Result<i64, NoNumber> {
+        let (numbering, compact_ms) = (self.numbering, self.compact.now(maker.now_ms));
         let Some(counter) = self.counter(table, lookup) else {
             return Err(NoNumber::Unknown);
         };
         let number = match (rule.compact, numbering) {
-            (true, _) => counter.compact(maker)?,
+            (true, _) => counter.compact(compact_ms, maker.origin)?,
             (false, Numbering::Counted) => counter.count(rule.series)?,
             (false, Numbering::Granted) => counter.take(table, rule.series)?,
         };
@@ -159,6 +172,9 @@ impl Autos {
         let low = numbering == Numbering::Granted && !rule.compact && !counter.used_up && counter.supply.runs_low();
         if low && let Some(told) = &self.on_low {
             told(table);
+        }
+        if rule.compact && !self.compact.reserve(number, maker.save) {
+            return Err(NoNumber::Unsaved);
         }
         Ok(number)
     }
@@ -300,10 +316,10 @@ impl Counter {
             })
         })
     }
-    fn compact(&mut self, maker: Maker) -> Result<i64, NoNumber> {
-        let node = Compact::node(maker.origin).ok_or(NoNumber::NoCompact)?;
+    fn compact(&mut self, now_ms: u64, origin: Origin) -> Result<i64, NoNumber> {
+        let node = Compact::node(origin).ok_or(NoNumber::NoCompact)?;
         let floor = self.highest.max(self.next.saturating_sub(1));
-        let number = self.compact.next(maker.now_ms, node, floor).ok_or(NoNumber::NoCompact)?;
+        let number = self.compact.next(now_ms, node, floor).ok_or(NoNumber::NoCompact)?;
         self.push(number);
         Ok(number)
     }

@@ -132,8 +132,9 @@ impl Bench {
                 // Only compact numbers are made of time.
                 now_ms: if rule.compact { core.log.clock().tick().ms() } else { 0 },
                 origin: core.origin().unwrap_or(0),
+                save: &|until_ms| core.save_compact(until_ms),
             };
-            core.autos.lock().next(table, rule, maker, l)
+            core.autos.lock().next(table, rule, &maker, l)
         });
         self.note_short(found)
     }

@@ -154,6 +154,7 @@ impl<'p> Run<'p, '_, '_> {
             NoNumber::NoCompact => Err(SqlError::unsupported(
                 "starling_auto_increment_mode = 'compact' on a node of more than 512 that were ever admitted, or after 2093",
             )),
+            NoNumber::Unsaved => Err(SqlError::internal("the log could not save how far compact numbers are given out")),
             NoNumber::Unknown => Err(SqlError::internal("the table of an AUTO_INCREMENT number is gone")),
         }
     }
