@@ -191,8 +191,9 @@ fn many_writers_all_land() {
         }
     });
     assert_eq!(node.query(&["shop"], "SELECT count(*) FROM shop.t"), "400");
-    std::thread::sleep(Duration::from_millis(1));
-    assert_eq!(*node.engine.applied(), node.log.held());
+    let mut grown = node.engine.watch();
+    let all = grown.wait_for(|_| *node.engine.applied() == node.log.held());
+    wait(all).unwrap();
 }
 
 #[test]
