@@ -331,6 +331,7 @@ fn sql_server(config: &Config, engine: &Arc<Engine>, cluster: &Arc<Cluster>, mys
     let transactions = &server.transactions;
     // Before anybody can ask for what branches hold that are prepared.
     transactions.recall().map_err(failed)?;
+    transactions.keep_numbers().map_err(failed)?;
     let decider = ClusterDecider::new(cluster.clone(), transactions);
     if transactions.decider.set(decider).is_err() {
         return Err(failed("two deciders"));

@@ -53,8 +53,10 @@ async fn a_prepared_branch_survives_sigkill() {
     run(
         &mut a,
         &[
+            "CREATE TABLE shop.n (id INT AUTO_INCREMENT PRIMARY KEY)",
             "XA START 'keep', 'b', 5",
             "UPDATE shop.t SET v = 11 WHERE id = 1",
+            "INSERT INTO shop.n VALUES (), ()",
             "INSERT INTO shop.t VALUES (3, 30)",
             "XA END 'keep', 'b', 5",
             "XA PREPARE 'keep', 'b', 5",
@@ -88,12 +90,15 @@ async fn a_prepared_branch_survives_sigkill() {
         &mut b,
         &[
             "INSERT INTO shop.t VALUES (9, 91)",
+            "INSERT INTO shop.n VALUES ()",
             "XA COMMIT 'keep', 'b', 5",
             "XA ROLLBACK 'drop'",
         ],
     )
     .await;
     assert_eq!(values(&mut b).await, [(1, 11), (2, 20), (3, 30), (9, 91)]);
+    let numbers: Vec<i32> = b.query("SELECT id FROM shop.n ORDER BY id").await.expect("reads");
+    assert_eq!(numbers, [1, 2, 3], "a branch's numbers are its own");
     run(&mut b, &["UPDATE shop.t SET v = v + 1"]).await;
     node.kill();
     node.start();

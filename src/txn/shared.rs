@@ -45,6 +45,15 @@ impl Shared {
         self.xa.settle(&self.engine, &self.locks);
         Ok(())
     }
+    /// After a start, behind [`Shared::recall`]: numbers that prepared branches generated are not counted again. Blocking.
+    pub fn keep_numbers(&self) -> Result<(), ApplyError> {
+        for branch in self.xa.list() {
+            if let Some((_, changes)) = super::xa::changes(&self.engine, &branch.xid)? {
+                self.engine.keep_prepared(&changes);
+            }
+        }
+        Ok(())
+    }
     /// Is anything decided between nodes, as things are now?
     pub fn decides(&self) -> bool {
         self.decider.get().is_some_and(|d| d.is_needed(Level::Quorum))

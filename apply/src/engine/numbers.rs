@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use starling_log::{Body, Changes, Draft};
+use starling_log::{Body, Changes, Draft, TableRef};
 
 use super::core::{Core, Lane};
 use super::{ApplyError, Engine, intake};
@@ -18,7 +18,7 @@ use crate::lane::Numbering;
 use crate::lane::autos::OnLow;
 use crate::materialize::FoldError;
 use crate::newest::Newest;
-use crate::numbers::{Block, block_size, taken, type_max};
+use crate::numbers::{Block, block_size, counted, taken, type_max};
 use crate::readers::Reader;
 
 /// A block that may be drawn, as a transaction to be decided on.
@@ -61,6 +61,25 @@ impl Engine {
     /// Who is told (once, until more is granted) that a table's numbers run low. It must not block.
     pub fn on_low_numbers(&self, told: OnLow) {
         self.core.autos.lock().on_low(told);
+    }
+
+    /// A transaction is prepared that makes these changes: its numbers are not counted again. For a start, before anybody writes.
+    pub fn keep_prepared(&self, changes: &Changes) {
+        let catalog = self.core.catalog();
+        let auto = |header: &TableRef| {
+            let column = catalog.table_by_id(header.table)?.1.auto_column()?;
+            header.columns.iter().position(|c| *c == column.id)
+        };
+        let places: Vec<Option<usize>> = changes.tables.iter().map(auto).collect();
+        let mut autos = self.core.autos.lock();
+        for change in changes.iter() {
+            let (Some(header), Some(Some(at))) = (changes.tables.get(change.table), places.get(change.table)) else {
+                continue;
+            };
+            if let Some(number) = change.after.and_then(|after| after.iter().nth(*at)).and_then(counted) {
+                autos.prepared(header.table, number);
+            }
+        }
     }
 
     /// From now on no number is counted: all come from blocks. When it returns, entries of this node that are durable and applied

@@ -75,6 +75,8 @@ pub struct Autos {
     numbering: Numbering,
     numbers: HashMap<u64, Counter>,
     hidden: HashMap<u64, i64>,
+    /// Numbers of prepared transactions, which no file's counter knows yet.
+    prepared: HashMap<u64, i64>,
     compact: CompactTime,
     /// Counts what was forgotten: a block that was asked for before is not taken in.
     forgotten: u64,
@@ -104,6 +106,7 @@ impl Autos {
             numbering: Numbering::default(),
             numbers: HashMap::new(),
             hidden: HashMap::new(),
+            prepared: HashMap::new(),
             compact,
             forgotten: 0,
             on_low: None,
@@ -141,6 +144,7 @@ impl Autos {
         self.forgotten += 1;
         self.numbers.remove(&table);
         self.hidden.remove(&table);
+        self.prepared.remove(&table);
     }
 
     /// Has `count` numbers come in a row.
@@ -189,6 +193,14 @@ impl Autos {
             counter.push(value);
         }
     }
+    /// A prepared transaction has this number, as found at the start.
+    pub fn prepared(&mut self, table: u64, value: i64) {
+        let highest = self.prepared.entry(table).or_insert(value);
+        *highest = (*highest).max(value);
+        if let Some(counter) = self.numbers.get_mut(&table) {
+            counter.stale = true;
+        }
+    }
     /// Next numbers of counters that moved since the last call, to be stored with the rows.
     pub fn take_moved(&mut self, wanted: impl Fn(u64) -> bool) -> Vec<(u64, u64)> {
         let mut moved = Vec::new();
@@ -209,9 +221,14 @@ impl Autos {
     pub fn highest(&self, table: u64) -> i64 {
         self.numbers.get(&table).map_or(0, |c| c.highest.max(c.next.saturating_sub(1)))
     }
-    /// Highest numbers of all tables that are in memory.
+    /// Highest numbers of all tables that are in memory, prepared ones included.
     pub fn all_highest(&self) -> HashMap<u64, i64> {
-        self.numbers.keys().map(|table| (*table, self.highest(*table))).collect()
+        let mut all = self.prepared.clone();
+        for table in self.numbers.keys() {
+            let highest = all.entry(*table).or_insert(0);
+            *highest = (*highest).max(self.highest(*table));
+        }
+        all
     }
     /// Are there so many left, in a row?
     pub fn has(&self, table: u64, count: i64) -> bool {
@@ -263,6 +280,9 @@ impl Autos {
             });
             counter.next = counter.next.max(found);
             counter.stale = false;
+            if counted && let Some(prepared) = self.prepared.remove(&table) {
+                counter.push(prepared);
+            }
             if !counted {
                 // What is stored pushes nobody's blocks.
                 counter.highest = counter.highest.max(found - 1);

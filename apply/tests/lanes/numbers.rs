@@ -7,6 +7,7 @@ use starling_apply::catalog::Table;
 use starling_apply::lane::{NoNumber, Numbering, Short, Try};
 use starling_apply::numbers::Rule;
 use starling_apply::schema::SchemaChange;
+use starling_log::{ChangeRef, Changes, Op, Row, TableRef, ValueRef};
 
 use crate::kit::{Node, column, int, primary, run, table, text};
 
@@ -85,6 +86,46 @@ fn short(node: &Node) -> Short {
         }
     };
     node.write("d", Box::new(job)).unwrap().0
+}
+
+#[test]
+fn numbers_of_prepared_transactions_are_not_counted_again() {
+    let changes = |node: &Node, numbers: &[i64]| {
+        let catalog = node.engine.catalog();
+        let table = catalog.table("d", "n").unwrap();
+        let mut changes = Changes::default();
+        changes.tables.push(TableRef {
+            db: table.db,
+            table: table.id,
+            columns: vec![2, 1],
+            key: vec![1],
+        });
+        for number in numbers {
+            let (key, after) = (
+                Row::from_values([ValueRef::Int(*number)]),
+                Row::from_values([ValueRef::Text(b"x"), ValueRef::Int(*number)]),
+            );
+            changes.push(ChangeRef {
+                op: Op::Insert,
+                table: 0,
+                key: key.as_ref(),
+                before: None,
+                after: Some(after.as_ref()),
+                changed: None,
+            });
+        }
+        changes
+    };
+    let node = node();
+    assert_eq!(insert(&node), 1);
+    let node = node.restart();
+    node.engine.keep_prepared(&changes(&node, &[3, 4, 2]));
+    assert_eq!((insert(&node), insert(&node)), (5, 6));
+    let node = node.restart();
+    node.engine.keep_prepared(&changes(&node, &[20]));
+    node.engine.close_numbers().unwrap();
+    assert_eq!(short(&node).count, 1);
+    assert_eq!(draw(&node, 4, 1), Some((21, 24)), "not by whoever draws next either");
 }
 
 #[test]

@@ -33,7 +33,7 @@ use super::schema;
 use super::{Failed, Shared, Transaction};
 
 pub use held::{Held, Taken};
-pub use record::Record;
+pub use record::{Record, read as changes};
 pub use xid::Xid;
 
 use record::RecordError;
